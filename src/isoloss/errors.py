@@ -1,0 +1,50 @@
+"""The few exceptions that isoloss raises at its border.
+
+Each carries one line that a person can act on: where the fault is, what it is, and what to do about it.
+The command line prints exactly that line and exits with code 2. Anything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class IsolossError(Exception):
+    """A fault of input or surroundings, said in one line: ``where: what; remedy``.
+
+    `where` names the file, table, field or URL at fault; `remedy` says what to do next. Newlines in either
+    (they may come from a stranger's file) are folded, so the message always stays one line.
+    """
+
+    def __init__(self, where: object, what: str, remedy: str = "") -> None:
+        self.where, self.what, self.remedy = str(where), what, remedy
+        line = f"{self.where}: {what}" + (f"; {remedy}" if remedy else "")
+        super().__init__(" ".join(line.split()))
+
+
+class StudyError(IsolossError):
+    """A study file that can't be read or asks for something impossible."""
+
+
+class TableError(IsolossError):
+    """A run table (CSV, Parquet, ledger) that can't be read or can't support what was asked of it."""
+
+
+class LedgerError(IsolossError):
+    """The run database can't be opened, read or written."""
+
+
+class MissingError(IsolossError):
+    """An optional package or a dataset that is needed is not installed; the remedy is the command to install it."""
+
+
+class UnknownNameError(IsolossError):
+    """A name that no registry holds; suggests the nearest ones."""
+
+    def __init__(self, where: object, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        short = name if len(name) <= 80 else name[:77] + "..."
+        remedy = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
+        super().__init__(where, f"unknown {kind} '{short}'", remedy)
