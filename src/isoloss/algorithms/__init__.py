@@ -1,0 +1,20 @@
+"""What is compared: models, optimisers, schedules, objectives; one idea a file."""
+
+from isoloss.algorithms.base import Algorithm, Rung
+from isoloss.registry import Registry
+
+#: name -> module that registers it
+BUILTIN = {
+    "language/lstm": "isoloss.algorithms.language.lstm",
+    "language/transformer-retro": "isoloss.algorithms.language.transformer",
+    "language/transformer-modern": "isoloss.algorithms.language.transformer",
+    "geometry/cnn": "isoloss.algorithms.geometry.cnn",
+    "geometry/cnn-augmented": "isoloss.algorithms.geometry.cnn",
+    "geometry/p4-cnn": "isoloss.algorithms.geometry.group_cnn",
+    "geometry/p4m-cnn": "isoloss.algorithms.geometry.group_cnn",
+}
+
+algorithms: Registry[Algorithm] = Registry("algorithm", BUILTIN, "isoloss.algorithms")
+algorithm = algorithms.register
+
+__all__ = ["Algorithm", "Rung", "algorithm", "algorithms"]

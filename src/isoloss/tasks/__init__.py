@@ -1,0 +1,15 @@
+"""What is learned: data, splits, quality, its direction, the kind of its floor, and a version."""
+
+from isoloss.registry import Registry
+from isoloss.tasks.base import Floor, Task
+
+#: name -> module that registers it
+BUILTIN = {
+    "language/sotu": "isoloss.tasks.sotu",
+    "geometry/rotated-digits": "isoloss.tasks.rotated_digits",
+}
+
+tasks: Registry[Task] = Registry("task", BUILTIN, "isoloss.tasks")
+task = tasks.register
+
+__all__ = ["Floor", "Task", "task", "tasks"]

@@ -1,0 +1,44 @@
+"""The algorithm contract: resolve choices at a rung, price a run, run it."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from isoloss.runs import Card, Context, Outcome, RunSpec, StepRule
+from isoloss.tasks.base import Options, Task
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of a ladder: `budget` units of `resource`; `step_rule` where the resource is not compute."""
+
+    resource: str
+    budget: float
+    step_rule: StepRule | None = None
+
+
+class Algorithm(abc.ABC):
+    """Everything but the resource: architecture, optimiser, objective, schedule, data/parameter balance.
+
+    `Choices` types the hyper-parameters that a study may set or sweep. Instances hold no state.
+    """
+
+    card: ClassVar[Card]
+
+    class Choices(Options):
+        """No choices."""
+
+    @abc.abstractmethod
+    def resolve(self, task: Task, rung: Rung, choices: Any) -> Any:
+        """`choices` with everything decided that the rung decides (width, steps, ...): pure and cheap, no training.
+        Raises `StudyError` where the rung is too small to run at all."""
+
+    @abc.abstractmethod
+    def train_flops(self, task: Task, choices: Any) -> float:
+        """Training FLOPs of the whole run by formula, independent of the counter (used to plan and to check it)."""
+
+    @abc.abstractmethod
+    def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
+        """Train at `spec` and measure quality on the splits of ``spec.evaluate``."""

@@ -1,0 +1,116 @@
+"""Names to things: built-in modules imported on first use, entry points of other packages, plug-in files.
+
+A built-in is one file plus one line in the package's ``BUILTIN`` table, so names can be listed without importing
+torch; the decorator in the file does the registering.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from isoloss.errors import MissingError, StudyError, UnknownNameError
+from isoloss.runs import Card
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A family of interchangeable parts behind one protocol, found by name."""
+
+    def __init__(self, kind: str, builtin: Mapping[str, str], group: str) -> None:
+        self.kind, self.builtin, self.group = kind, dict(builtin), group
+        self._loaded: dict[str, type[T]] = {}
+        self._code: dict[str, str] = {}
+
+    def register(
+        self,
+        name: str,
+        *,
+        version: int,
+        summary: str,
+        year: int,
+        source: str,
+        claim: str = "",
+        smoke: Mapping[str, object] | None = None,
+    ) -> Callable[[type[T]], type[T]]:
+        """Class decorator: gives the class its `card` and files it under `name`."""
+
+        def file(cls: type[T]) -> type[T]:
+            inherited = getattr(cls, "card", None)
+            cls.card = Card(  # type: ignore[attr-defined]
+                name, version, summary, year, source, claim, smoke or getattr(inherited, "smoke", {})
+            )
+            self._loaded[name] = cls
+            return cls
+
+        return file
+
+    def names(self) -> list[str]:
+        """All known names, sorted; imports nothing."""
+        return sorted({*self.builtin, *self._loaded, *(e.name for e in entry_points(group=self.group))})
+
+    def get(self, name: str, where: object = "") -> type[T]:
+        """The class behind `name`; raises `UnknownNameError` with the nearest names, `MissingError` for an extra."""
+        if name not in self._loaded:
+            external = {e.name: e for e in entry_points(group=self.group)}
+            try:
+                if name in self.builtin:
+                    importlib.import_module(self.builtin[name])
+                elif name in external:
+                    self._loaded[name] = external[name].load()
+                else:
+                    raise UnknownNameError(where or self.kind, self.kind, name, self.names())
+            except ModuleNotFoundError as error:
+                root = (error.name or "").split(".")[0]
+                if root in ("", "isoloss"):
+                    raise
+                raise MissingError(
+                    where or name,
+                    f"{self.kind} '{name}' needs the package '{root}'",
+                    "install the trainer: pip install 'isoloss[lab]'",
+                ) from error
+        return self._loaded[name]
+
+    def code(self, name: str) -> str:
+        """Digest of the plug-in file that `name` came from; empty for built-ins and packages."""
+        module = getattr(self.get(name), "__module__", "")
+        return _PLUGIN_DIGESTS.get(module, "")
+
+
+_PLUGIN_DIGESTS: dict[str, str] = {}
+
+
+def load_plugin(path: Path) -> None:
+    """Import a Python file that registers algorithms or tasks, once per content.
+
+    Its SHA-256 becomes part of the identity of every run that uses it, so an edited file never reuses old runs.
+    """
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise StudyError(
+            path, f"plug-in can't be read ({error.strerror})", "check `plugins` in the study"
+        ) from error
+    name = f"isoloss_plugin_{path.stem}_{digest}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise StudyError(path, "is not a Python file", "plug-ins end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    _PLUGIN_DIGESTS[name] = digest
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise StudyError(
+            path, f"plug-in failed to import: {type(error).__name__}: {error}", "mend the file"
+        ) from error

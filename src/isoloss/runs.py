@@ -1,0 +1,181 @@
+"""The run contract: what one training run is, how it is named, and what it must bring back.
+
+``algorithm.run(task, spec, context) -> Outcome`` is the whole protocol. Everything trained by gradient shares
+`isoloss.training.loop`; a solver, a verifier or a kernel baseline implements `run` itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["finished", "diverged", "failed"]
+How = Literal["counted", "analytic", "modelled", "measured"]
+Purpose = Literal["tune", "report"]
+
+#: Every entry that a resource vector may have: unit and one-line meaning. Anything else is refused by name.
+RESOURCES: dict[str, tuple[str, str]] = {
+    "train_flops": ("FLOP", "training compute: forward, backward, normalisation, optimiser"),
+    "tuning_flops": ("FLOP", "training compute spent on choosing this run's hyper-parameters"),
+    "inference_flops": ("FLOP", "compute of one example's forward pass (one token for language)"),
+    "examples": ("examples", "training examples drawn, repeats included (tokens for language)"),
+    "unique_examples": ("examples", "distinct training examples available to the run"),
+    "labels": ("labels", "distinct labelled examples"),
+    "parameters": ("parameters", "all trained parameters"),
+    "active_parameters": ("parameters", "parameters that one example touches"),
+    "non_embedding_parameters": ("parameters", "parameters outside input embedding and tied head"),
+    "stored_bytes": ("B", "bytes of the stored model"),
+    "peak_memory_bytes": ("B", "peak memory of the training process"),
+    "bytes_communicated": ("B", "bytes sent between devices"),
+    "joules": ("J", "energy"),
+    "seconds": ("s", "wall time of the run on its machine"),
+    "steps": ("steps", "optimiser steps"),
+}
+
+#: Entries that belong to (run, machine) rather than to the run: never part of a reproducible table.
+MACHINE_RESOURCES = frozenset({"seconds", "joules", "peak_memory_bytes"})
+
+
+@dataclass(frozen=True)
+class Amount:
+    """One entry of a resource vector and how it was got."""
+
+    value: float
+    how: How
+
+
+ResourceVector = Mapping[str, Amount]
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """How many optimiser steps a run takes when the ladder resource is not compute.
+
+    ``constant``: `value` steps at every rung; ``epochs``: `value` passes over the rung's examples.
+    """
+
+    kind: Literal["constant", "epochs"]
+    value: float
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that determines a run's result, machine apart. Its hash is the run's identity.
+
+    `resource`, `budget`: the ladder resource and this rung's amount of it; `choices`: all hyper-parameters,
+    resolved (no defaults left to fill); `evaluate`: the splits whose quality is measured at the end (a tuning run
+    never sees ``test``); `code`: digest of the file a plug-in algorithm or task came from, empty for built-ins;
+    `numerics`: dtype and whatever else changes the arithmetic.
+    """
+
+    algorithm: str
+    algorithm_version: int
+    task: str
+    task_version: int
+    task_options: Mapping[str, Any]
+    resource: str
+    budget: float
+    step_rule: StepRule | None
+    choices: Mapping[str, Any]
+    seed: int
+    evaluate: tuple[str, ...]
+    numerics: Mapping[str, Any] = field(
+        default_factory=lambda: {"dtype": "float32", "compiled": False, "stack": 1}
+    )
+    code: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as plain JSON types, keys sorted, floats unrounded."""
+        rule = (
+            None if self.step_rule is None else {"kind": self.step_rule.kind, "value": self.step_rule.value}
+        )
+        return {
+            "algorithm": self.algorithm,
+            "algorithm_version": self.algorithm_version,
+            "budget": float(self.budget),
+            "choices": dict(sorted(self.choices.items())),
+            "code": self.code,
+            "evaluate": list(self.evaluate),
+            "numerics": dict(sorted(self.numerics.items())),
+            "resource": self.resource,
+            "seed": self.seed,
+            "step_rule": rule,
+            "task": self.task,
+            "task_options": dict(sorted(self.task_options.items())),
+            "task_version": self.task_version,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
+        """The inverse of `to_dict`."""
+        rest = dict(data)
+        rule = rest.pop("step_rule")
+        rest["evaluate"] = tuple(rest["evaluate"])
+        return cls(step_rule=None if rule is None else StepRule(**rule), **rest)
+
+    @property
+    def run_id(self) -> str:
+        """First 20 hex digits of SHA-256 over the canonical JSON of `to_dict`.
+
+        >>> a = RunSpec("a", 1, "t", 1, {}, "train_flops", 1e9, None, {"lr": 0.1}, 1, ("validation",))
+        >>> a.run_id == RunSpec.from_dict(a.to_dict()).run_id
+        True
+        """
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run brings back.
+
+    `qualities`: split -> quality in the task's own unit and direction (absent for a diverged run); `curve`: columns of equal length
+    (``step``, ``examples``, ``train_flops``, ``train_loss``); `seconds`: phase -> wall seconds
+    (``compute`` forward/backward/optimiser, ``data``, ``evaluate``, ``setup``, ...).
+    """
+
+    status: Status
+    qualities: Mapping[str, float]
+    curve: Mapping[str, list[float]]
+    resources: ResourceVector
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.resources) - set(RESOURCES)
+        if unknown:
+            raise ValueError(f"resources {sorted(unknown)} are not in isoloss.runs.RESOURCES")
+        if self.status == "finished" and not all(math.isfinite(q) for q in self.qualities.values()):
+            raise ValueError("a finished run has finite qualities; call it diverged")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run may know of its surroundings: where it can write, and nothing of the study.
+
+    `progress(done, total)` is called now and then with steps; `device` is a torch device string.
+    """
+
+    device: str = "cpu"
+    progress: Any = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where an algorithm or task comes from: shown by ``isoloss list`` and on the page, checked by the contract test.
+
+    `claim`: what its source says it gains, with scale, in one sentence; `smoke`: task, budget and choices of a
+    seconds-long run that the contract test trains.
+    """
+
+    name: str
+    version: int
+    summary: str
+    year: int
+    source: str
+    claim: str = ""
+    smoke: Mapping[str, Any] = field(default_factory=dict)

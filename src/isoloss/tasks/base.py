@@ -1,0 +1,65 @@
+"""The task contract."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from isoloss.runs import Card
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The irreducible quality of a task.
+
+    ``shared``: one unknown floor for every algorithm (a log-loss on one stream); ``free``: each algorithm may have
+    its own (an error rate); ``known``: `value` (0 for an error against an exact solution).
+    """
+
+    kind: Literal["shared", "free", "known"]
+    value: float | None = None
+
+
+class Options(BaseModel):
+    """Base of a task's options and an algorithm's choices: typed, frozen, unknown keys refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Task(abc.ABC):
+    """Data, splits and quality. Knows nothing of algorithms.
+
+    Class attributes: `card`; `quality` and `unit` (what people see, e.g. "loss", "bits per byte"); `direction` (``lower`` or
+    ``higher`` is better, as people see it); `floor`; `anytime` (whether a curve's mid-points are honest results);
+    `noise_unit` (what is independent between seeds); `example` (what one example is called); `trivial_quality`
+    (what a constant guess scores); `resources` (the ladder resources that make sense here).
+    """
+
+    card: ClassVar[Card]
+    quality: ClassVar[str]
+    unit: ClassVar[str]
+    direction: ClassVar[Literal["lower", "higher"]] = "lower"
+    floor: ClassVar[Floor]
+    anytime: ClassVar[bool] = False
+    noise_unit: ClassVar[str] = "seed"
+    example: ClassVar[str] = "example"
+    trivial_quality: ClassVar[float]
+    resources: ClassVar[tuple[str, ...]] = ("train_flops",)
+
+    class Options(Options):
+        """No options."""
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = options if options is not None else self.Options()
+
+    @abc.abstractmethod
+    def prepare(self) -> None:
+        """Load (and, the first time, build and cache) the data; idempotent. Raises `MissingError` with the command
+        that installs a missing dataset."""
+
+    @abc.abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Counts for the page and checks: sizes of the splits, unique training examples, digest of the data."""

@@ -1,0 +1,57 @@
+"""The base of every algorithm trained by gradient: it builds a `Trainee`, the one loop trains it."""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+
+from isoloss.algorithms.base import Algorithm
+from isoloss.runs import Context, Outcome, RunSpec
+from isoloss.tasks.base import Task
+
+
+@dataclass
+class Trainee:
+    """What the loop needs of one run.
+
+    `loss(batch)` is a scalar tensor with gradient; `batches` never ends; `schedule(progress)` in [0, 1] multiplies
+    every group's base learning rate; `evaluate(split)` is the quality in the task's unit; `examples_per_step`
+    counts what the task calls an example; `sizes` are the model's own parameter and inference counts
+    (``parameters``, ``active_parameters``, ``non_embedding_parameters``, ``inference_flops``, ``unique_examples``).
+    """
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    batches: Iterator[Any]
+    loss: Callable[[Any], torch.Tensor]
+    evaluate: Callable[[str], float]
+    schedule: Callable[[float], float]
+    steps: int
+    examples_per_step: float
+    clip: float | None = 1.0
+    sizes: dict[str, float] | None = None
+
+
+class GradientAlgorithm(Algorithm):
+    """An algorithm trained by gradient. Subclasses give `Choices`, `resolve`, `train_flops` and `build`."""
+
+    @abc.abstractmethod
+    def build(self, task: Any, choices: Any, seed: int) -> Trainee:
+        """Model, optimiser and data order for `choices`, all randomness from `seed`: equal seeds of two algorithms
+        on one task must give equal data order."""
+
+    @final
+    def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
+        """Build and train; see `isoloss.training.loop.train`."""
+        from isoloss.training.loop import train
+
+        start = time.perf_counter()
+        task.prepare()
+        torch.manual_seed(spec.seed)
+        trainee = self.build(task, self.Choices(**spec.choices), spec.seed)
+        return train(trainee, spec.evaluate, context, setup_seconds=time.perf_counter() - start)

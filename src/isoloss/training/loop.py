@@ -1,0 +1,112 @@
+"""The one gradient loop: forward, backward, clip, step; counts, times and records, and nothing else."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import torch
+
+from isoloss.runs import Amount, Context, Outcome
+from isoloss.training.flops import FlopCounter
+from isoloss.training.gradient import Trainee
+
+CURVE_POINTS = 32
+
+
+def log_steps(steps: int, points: int = CURVE_POINTS) -> list[int]:
+    """The steps after which the loss is recorded: about `points`, evenly spaced in log(step), the last included.
+
+    >>> log_steps(5)
+    [1, 2, 3, 4, 5]
+    """
+    spaced = {round(math.exp(i / max(points - 1, 1) * math.log(steps))) for i in range(points)}
+    return sorted({s for s in spaced if s >= 1} | {steps})
+
+
+def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_seconds: float = 0.0) -> Outcome:
+    """Train for ``trainee.steps`` steps and measure quality on each split of `evaluate`.
+
+    FLOPs are counted operator by operator on the first real step and multiplied by the number of steps (all steps
+    have one shape). A loss that is not finite ends the run as ``diverged``: it has no quality and counts as a miss.
+    """
+    clock = time.perf_counter
+    started = clock()
+    model, optimizer, steps = trainee.model, trainee.optimizer, trainee.steps
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [(group, group["lr"]) for group in optimizer.param_groups]
+    curve: dict[str, list[float]] = {"step": [], "examples": [], "train_flops": [], "train_loss": []}
+    marks = iter(log_steps(steps))
+    mark, last_mark = next(marks), 0
+    total = torch.zeros(())
+    data_seconds = record_seconds = 0.0
+    status, step_flops = "finished", 0
+    model.train()
+
+    def one_step(batch: object) -> torch.Tensor:
+        loss = trainee.loss(batch)
+        loss.backward()
+        if trainee.clip is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, trainee.clip, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    for step in range(1, steps + 1):
+        before = clock()
+        batch = next(trainee.batches)
+        data_seconds += clock() - before
+        multiplier = trainee.schedule(step / steps)
+        for group, base in groups:
+            group["lr"] = base * multiplier
+        if step == 1:
+            with FlopCounter() as counter:
+                loss = one_step(batch)
+            step_flops = counter.total
+        else:
+            loss = one_step(batch)
+        total += loss
+        if step == mark:
+            before = clock()
+            mean = float(total) / (step - last_mark)
+            curve["step"].append(step)
+            curve["examples"].append(step * trainee.examples_per_step)
+            curve["train_flops"].append(float(step * step_flops))
+            curve["train_loss"].append(mean)
+            total.zero_()
+            last_mark, mark = step, next(marks, 0)
+            if context.progress is not None:
+                context.progress(step, steps)
+            record_seconds += clock() - before
+            if not math.isfinite(mean):
+                status = "diverged"
+                break
+
+    trained = clock()
+    qualities: dict[str, float] = {}
+    if status == "finished":
+        model.eval()
+        with torch.no_grad():
+            qualities = {split: float(trainee.evaluate(split)) for split in evaluate}
+        if not all(math.isfinite(q) for q in qualities.values()):
+            status, qualities = "diverged", {}
+    ended = clock()
+    done = int(curve["step"][-1])
+    sizes = trainee.sizes or {}
+    resources = {
+        "train_flops": Amount(float(done * step_flops), "counted"),
+        "examples": Amount(float(done * trainee.examples_per_step), "counted"),
+        "steps": Amount(float(done), "counted"),
+        "parameters": Amount(float(sum(p.numel() for p in parameters)), "counted"),
+        **{name: Amount(float(value), "analytic") for name, value in sizes.items() if name != "parameters"},
+        "seconds": Amount(setup_seconds + ended - started, "measured"),
+    }
+    seconds = {
+        "setup": setup_seconds,
+        "compute": trained - started - data_seconds - record_seconds,
+        "data": data_seconds,
+        "record": record_seconds,
+        "evaluate": ended - trained,
+    }
+    return Outcome(status, qualities, curve, resources, seconds)  # type: ignore[arg-type]
