@@ -95,9 +95,7 @@ def load_plugin(path: Path) -> None:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     except OSError as error:
-        raise StudyError(
-            path, f"plug-in can't be read ({error.strerror})", "check `plugins` in the study"
-        ) from error
+        raise StudyError(path, f"plug-in can't be read ({error.strerror})", "check `plugins` in the study") from error
     name = f"isoloss_plugin_{path.stem}_{digest}"
     if name in sys.modules:
         return
@@ -111,6 +109,4 @@ def load_plugin(path: Path) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise StudyError(
-            path, f"plug-in failed to import: {type(error).__name__}: {error}", "mend the file"
-        ) from error
+        raise StudyError(path, f"plug-in failed to import: {type(error).__name__}: {error}", "mend the file") from error

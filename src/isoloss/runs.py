@@ -83,16 +83,12 @@ class RunSpec:
     choices: Mapping[str, Any]
     seed: int
     evaluate: tuple[str, ...]
-    numerics: Mapping[str, Any] = field(
-        default_factory=lambda: {"dtype": "float32", "compiled": False, "stack": 1}
-    )
+    numerics: Mapping[str, Any] = field(default_factory=lambda: {"dtype": "float32", "compiled": False, "stack": 1})
     code: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON types, keys sorted, floats unrounded."""
-        rule = (
-            None if self.step_rule is None else {"kind": self.step_rule.kind, "value": self.step_rule.value}
-        )
+        rule = None if self.step_rule is None else {"kind": self.step_rule.kind, "value": self.step_rule.value}
         return {
             "algorithm": self.algorithm,
             "algorithm_version": self.algorithm_version,
@@ -133,7 +129,8 @@ class RunSpec:
 class Outcome:
     """What a run brings back.
 
-    `qualities`: split -> quality in the task's own unit and direction (absent for a diverged run); `curve`: columns of equal length
+    `qualities`: split -> quality in the task's own unit and direction (absent for a diverged run); `curve`:
+    columns of equal length
     (``step``, ``examples``, ``train_flops``, ``train_loss``); `seconds`: phase -> wall seconds
     (``compute`` forward/backward/optimiser, ``data``, ``evaluate``, ``setup``, ...).
     """

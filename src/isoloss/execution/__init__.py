@@ -1,0 +1,1 @@
+"""Where runs run: the driver of rounds and the engines that carry them out."""

@@ -1,0 +1,1 @@
+"""The run database and the run table that leaves it."""

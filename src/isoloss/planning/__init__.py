@@ -1,0 +1,1 @@
+"""Rounds: what to run next, as a pure function of the study and what the ledger holds."""

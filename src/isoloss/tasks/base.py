@@ -32,7 +32,8 @@ class Options(BaseModel):
 class Task(abc.ABC):
     """Data, splits and quality. Knows nothing of algorithms.
 
-    Class attributes: `card`; `quality` and `unit` (what people see, e.g. "loss", "bits per byte"); `direction` (``lower`` or
+    Class attributes: `card`; `quality` and `unit` (what people see, e.g. "loss", "bits per byte"); `direction`
+    (``lower`` or
     ``higher`` is better, as people see it); `floor`; `anytime` (whether a curve's mid-points are honest results);
     `noise_unit` (what is independent between seeds); `example` (what one example is called); `trivial_quality`
     (what a constant guess scores); `resources` (the ladder resources that make sense here).

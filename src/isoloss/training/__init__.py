@@ -1,0 +1,1 @@
+"""The gradient loop, schedules, and the meters that count what a run costs."""

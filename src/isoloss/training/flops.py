@@ -104,9 +104,7 @@ _REDUCTIONS = frozenset(
          "nll_loss_forward", "avg_pool2d", "max_pool2d_with_indices", "_adaptive_avg_pool2d")
 )  # fmt: skip
 # pointwise by tag, but they move or compare data rather than compute
-_FREE = frozenset(
-    _ops("copy_", "clone", "_to_copy", "fill_", "zero_", "where", "masked_fill", "masked_fill_")
-)
+_FREE = frozenset(_ops("copy_", "clone", "_to_copy", "fill_", "zero_", "where", "masked_fill", "masked_fill_"))
 
 
 class FlopCounter(TorchDispatchMode):

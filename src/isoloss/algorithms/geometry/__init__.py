@@ -1,0 +1,1 @@
+"""Networks that know the symmetries of their input, and those that do not."""
