@@ -1,0 +1,91 @@
+"""From a study's run table to everything its page says: comparisons, tuning, costs elsewhere, diagnostics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from isoloss.gains.result import Diagnostic, GainCurve, Interval
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One tuning trial: the swept `values` of an arm at a rung and the mean validation quality over its seeds.
+
+    `quality` is None where every seed diverged; `edges` names the swept choices whose best value lies at the end of
+    what was tried (only on the chosen trial); `added` marks trials of the widening round.
+    """
+
+    arm: str
+    rung: float
+    values: dict[str, float]
+    quality: float | None
+    seeds: int
+    chosen: bool = False
+    edges: tuple[str, ...] = ()
+    added: bool = False
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the gain costs along another resource.
+
+    `at`: baseline budget of the ladder resource; `ratio` = baseline's amount / candidate's amount of `resource` at
+    equal quality (> 1: the candidate needs less of this one too; < 1: the gain is bought here).
+    """
+
+    baseline: str
+    candidate: str
+    resource: str
+    unit: str
+    at: float
+    ratio: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """Who an arm is: its algorithm's card and what it cost in all."""
+
+    name: str
+    algorithm: str
+    version: int
+    year: int
+    source: str
+    claim: str
+    settings: dict[str, Any]
+    tune_runs: int
+    tune_flops: float
+    report_runs: int
+    report_flops: float
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Everything that a study has found so far; a study in progress or with failures gives one too.
+
+    `direction` is how people see quality (``lower`` or ``higher`` is better); qualities inside `comparisons` are
+    always lower-is-better (negated when direction is ``higher``). `missing` says in plain sentences what keeps a
+    comparison from being made; `counts`: status -> runs; `provenance`: command, versions, hardware, ledger,
+    study file text, wall seconds; `runs`: the run table as row dicts; `curves`: run id -> (train_flops, train_loss).
+    """
+
+    study: str
+    question: str
+    resource: str
+    resource_unit: str
+    quality: str
+    quality_unit: str
+    direction: str
+    floor: str
+    comparisons: tuple[GainCurve, ...]
+    costs: tuple[Cost, ...]
+    arms: tuple[ArmSummary, ...]
+    trials: tuple[Trial, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    missing: tuple[str, ...]
+    counts: dict[str, int]
+    facts: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    runs: tuple[dict[str, Any], ...] = ()
+    curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
