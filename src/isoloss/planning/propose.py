@@ -1,0 +1,83 @@
+"""The rounds of a study: ``propose(study, table) -> Plan``, a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from isoloss.ledger.table import RunTable
+from isoloss.planning.plan import Phase, Plan, PlannedRun
+from isoloss.planning.specs import Values, grid, planned
+from isoloss.planning.tuning import Rows, best, finalists, rows_by_id, tuned, widened_values
+from isoloss.runs import Purpose
+from isoloss.study import Study
+
+
+def propose(study: Study, table: RunTable) -> Plan:
+    """The runs of the next round that the table does not hold yet, longest first so that workers finish together.
+
+    Rounds: the tuning grid; widening (where a best value lies at an edge, equal extra trials for every arm of that
+    rung); finalists on further seeds (if asked); the chosen trials on fresh seeds. A round is proposed whole once
+    the one before is complete, so the same table always gives the same plan.
+    """
+    rows = rows_by_id(table)
+    for number, (phase, runs) in enumerate(_rounds(study, rows)):
+        wanted = {r.spec.run_id: r for r in runs}  # two arms may share a run: it is trained once
+        missing = [r for run_id, r in wanted.items() if run_id not in rows]
+        if missing:
+            return Plan(study.study_id, number, phase, tuple(sorted(missing, key=lambda r: -r.flops)))
+    return Plan(study.study_id, 4, "done", ())
+
+
+def members(study: Study, table: RunTable) -> list[tuple[int, PlannedRun]]:
+    """Every run that the study has wanted so far with its round, in the study's own order."""
+    rows = rows_by_id(table)
+    found: list[tuple[int, PlannedRun]] = []
+    for number, (_, runs) in enumerate(_rounds(study, rows)):
+        runs = list(runs)
+        found += [(number, r) for r in runs]
+        if any(r.spec.run_id not in rows for r in runs):
+            break
+    return found
+
+
+def _rounds(study: Study, rows: Rows) -> Iterable[tuple[Phase, Iterable[PlannedRun]]]:
+    # each is a generator evaluated only once the rounds before it are complete
+    yield "tuning", list(_tuning(study))
+    yield "widening", list(_widening(study, rows)) if study.tuning.widen else []
+    yield "finalists", list(_finalists(study, rows)) if study.tuning.finalists > 1 else []
+    yield "reporting", list(_reporting(study, rows))
+
+
+def _runs(
+    study: Study, arm: str, rung: float, values: Values, seeds: Iterable[int], purpose: Purpose
+) -> list[PlannedRun]:
+    return [planned(study, arm, rung, values, s, purpose) for s in seeds]
+
+
+def _tuning(study: Study) -> Iterable[PlannedRun]:
+    for rung in study.ladder.rungs:
+        for arm in tuned(study):
+            for values in grid(study, arm):
+                yield from _runs(study, arm, rung, values, range(1, study.tuning.seeds + 1), "tune")
+
+
+def _widening(study: Study, rows: Rows) -> Iterable[PlannedRun]:
+    for rung in study.ladder.rungs:
+        for arm, extra in widened_values(study, rows, rung).items():
+            for values in extra:
+                yield from _runs(study, arm, rung, values, range(1, study.tuning.seeds + 1), "tune")
+
+
+def _finalists(study: Study, rows: Rows) -> Iterable[PlannedRun]:
+    seeds = range(study.tuning.seeds + 1, study.tuning.seeds + study.tuning.finalist_seeds + 1)
+    for rung in study.ladder.rungs:
+        for arm in tuned(study):
+            for t in finalists(study, rows, arm, rung):
+                yield from _runs(study, arm, rung, t.values, seeds, "tune")
+
+
+def _reporting(study: Study, rows: Rows) -> Iterable[PlannedRun]:
+    for rung in study.ladder.rungs:
+        for arm, definition in study.arms.items():
+            values = best(finalists(study, rows, arm, rung)).values if definition.sweep else {}
+            yield from _runs(study, arm, rung, values, range(1, study.report.seeds + 1), "report")

@@ -1,0 +1,299 @@
+"""A study file: one question, the arms that answer it, the ladder they climb, and how they are tuned.
+
+TOML, checked field by field; unknown keys are refused by name. Nothing here trains, fits or imports torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import itertools
+import json
+import math
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from isoloss.errors import StudyError, UnknownNameError
+from isoloss.runs import RESOURCES
+
+Number = int | float
+Name = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TaskRef(_Part):
+    """Which task, with its options."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class Rule(_Part):
+    """How many optimiser steps a run takes where the ladder resource is not compute."""
+
+    kind: Literal["constant", "epochs"]
+    value: float = Field(gt=0)
+
+
+class Ladder(_Part):
+    """Budgets of one resource, smallest first."""
+
+    resource: str
+    rungs: tuple[float, ...] = Field(min_length=2)
+    step_rule: Rule | None = None
+
+    @field_validator("resource")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in RESOURCES:
+            near = difflib.get_close_matches(value, RESOURCES, n=1, cutoff=0.4)
+            raise ValueError(f"unknown resource '{value}'" + (f"; did you mean {near[0]}?" if near else ""))
+        return value
+
+    @field_validator("rungs")
+    @classmethod
+    def _upward(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(v <= 0 for v in value):
+            raise ValueError("budgets must be positive")
+        if any(b <= a for a, b in itertools.pairwise(value)):
+            raise ValueError("the ladder is upside down or repeats a rung: list budgets from smallest to largest")
+        return value
+
+    @model_validator(mode="after")
+    def _rule(self) -> Ladder:
+        if self.resource == "train_flops" and self.step_rule is not None:
+            raise ValueError("a ladder over train_flops takes no step_rule: the budget decides the steps")
+        if self.resource != "train_flops" and self.step_rule is None:
+            raise ValueError(
+                f"a ladder over {self.resource} must state its step_rule, e.g. {{ kind = 'constant', value = 300 }}"
+            )
+        return self
+
+
+class Axis(_Part):
+    """The values tried of one choice: listed, or `points` values of ratio `factor` around `centre`.
+
+    `min` and `max` are natural limits beyond which the sweep never widens (a best value there is no edge).
+    """
+
+    values: tuple[Number, ...] | None = None
+    centre: float | None = Field(default=None, gt=0)
+    factor: float | None = Field(default=None, gt=1)
+    points: int | None = Field(default=None, ge=1, le=99)
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Axis:
+        geometric = (self.centre, self.factor, self.points)
+        if self.values is None and any(v is None for v in geometric):
+            raise ValueError("give either `values` or all of `centre`, `factor` and `points`")
+        if self.values is not None:
+            if any(v is not None for v in geometric):
+                raise ValueError("give either `values` or `centre`/`factor`/`points`, not both")
+            if not self.values or any(b <= a for a, b in itertools.pairwise(self.values)):
+                raise ValueError("`values` must be listed from smallest to largest, without repeats")
+            if self.values[0] <= 0:
+                raise ValueError("swept values must be positive")
+        return self
+
+    def grid(self) -> tuple[Number, ...]:
+        """The values of the first round, ascending.
+
+        >>> Axis(centre=0.01, factor=10, points=3).grid()
+        (0.001, 0.01, 0.1)
+        """
+        if self.values is not None:
+            return self.values
+        assert self.centre is not None and self.factor is not None and self.points is not None
+        offsets = (i - (self.points - 1) / 2 for i in range(self.points))
+        # rounded so that a grid is the same number however it was reached: it is part of a run's identity
+        return tuple(float(f"{self.centre * self.factor**k:.6g}") for k in offsets)
+
+    @property
+    def ratio(self) -> float:
+        """The ratio between neighbouring values, used to widen."""
+        if self.factor is not None:
+            return self.factor
+        assert self.values is not None
+        return self.values[-1] / self.values[-2] if len(self.values) > 1 else 2.0
+
+    def beyond(self, value: Number, side: Literal["low", "high"]) -> Number | None:
+        """The next value past the edge `value`, or None at a natural limit."""
+        wanted = value / self.ratio if side == "low" else value * self.ratio
+        if (self.min is not None and wanted < self.min) or (self.max is not None and wanted > self.max):
+            return None
+        return self.rounded(wanted)
+
+    def rounded(self, value: float) -> Number:
+        """`value` in the axis's own type: whole where the listed values are whole."""
+        if self.values is not None and all(isinstance(v, int) for v in self.values):
+            return round(value)
+        return float(f"{value:.6g}")
+
+
+class Arm(_Part):
+    """One algorithm as it takes part: fixed `settings`, swept choices.
+
+    `seed_block` moves the arm to seeds of its own: for an A/A arm, which must not share runs with its twin.
+    """
+
+    algorithm: str
+    settings: dict[str, Any] = {}
+    sweep: dict[str, Axis] = {}
+    seed_block: int = Field(default=0, ge=0, le=1000)
+
+
+class Tuning(_Part):
+    """Equal tuning of every arm at every rung.
+
+    `seeds` per trial; `widen`: once, where a best value lies at an edge; `finalists`: how many of the best trials are
+    trained again on `finalist_seeds` more seeds before one is chosen on the mean (0: no second look).
+    """
+
+    seeds: int = Field(default=1, ge=1, le=100)
+    widen: bool = True
+    finalists: int = Field(default=0, ge=0, le=100)
+    finalist_seeds: int = Field(default=1, ge=1, le=100)
+
+
+class Report(_Part):
+    """Fresh seeds at the chosen trial, the only runs whose quality is reported."""
+
+    seeds: int = Field(default=3, ge=1, le=1000)
+
+
+class Comparison(_Part):
+    """Which arm against which."""
+
+    baseline: str
+    candidate: str
+
+
+class Study(_Part):
+    """The whole of a study file."""
+
+    name: str = Field(pattern=Name)
+    question: str = Field(min_length=1, max_length=1000)
+    task: TaskRef
+    ladder: Ladder
+    arms: dict[str, Arm] = Field(min_length=2)
+    comparisons: tuple[Comparison, ...] = Field(min_length=1)
+    tuning: Tuning = Tuning()
+    report: Report = Report()
+    floor: Literal["shared", "free"] | float | None = None
+    plugins: tuple[str, ...] = ()
+
+    @field_validator("arms")
+    @classmethod
+    def _arm_names(cls, value: dict[str, Arm]) -> dict[str, Arm]:
+        for name in value:
+            if not name or len(name) > 64 or not name.isprintable():
+                raise ValueError(f"arm name {name[:40]!r} must be 1 to 64 printable characters")
+        return value
+
+    @model_validator(mode="after")
+    def _comparisons_exist(self) -> Study:
+        for i, c in enumerate(self.comparisons):
+            for role in ("baseline", "candidate"):
+                arm = getattr(c, role)
+                if arm not in self.arms:
+                    near = difflib.get_close_matches(arm, self.arms, n=1, cutoff=0.4)
+                    hint = f"did you mean {near[0]}?" if near else f"arms: {', '.join(self.arms)}"
+                    raise ValueError(f"comparisons[{i}].{role} '{arm}' is not an arm; {hint}")
+            if c.baseline == c.candidate:
+                raise ValueError(f"comparisons[{i}] compares '{c.baseline}' with itself; an A/A arm needs its own name")
+        return self
+
+    @property
+    def study_id(self) -> str:
+        """Digest of everything the study says: an edited study is another study over the same runs."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_study(path: Path) -> tuple[Study, str]:
+    """The study in the TOML file `path`, checked, and the file's text. Raises `StudyError` in one line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise StudyError(path, "no such study file", "see `isoloss list studies` or write one") from None
+    except IsADirectoryError:
+        raise StudyError(path, "is a folder, not a study file", "name one of the .toml files in it") from None
+    except UnicodeDecodeError as error:
+        raise StudyError(path, f"is not UTF-8 text (byte {error.start})", "a study is a TOML file") from None
+    except OSError as error:
+        raise StudyError(path, f"can't be read ({error.strerror})") from None
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise StudyError(path, f"is not valid TOML: {error}", "mend that line") from None
+    try:
+        study = Study.model_validate(data)
+    except ValidationError as error:
+        raise StudyError(*_first_fault(path, data, error)) from None
+    base = path.resolve().parent
+    for plugin in study.plugins:
+        if not (base / plugin).resolve().is_relative_to(base):
+            raise StudyError(
+                f"{path}: plugins", f"'{plugin}' lies outside the study's folder", "move it beside the study"
+            )
+    return study, text
+
+
+def check_names(study: Study, where: object) -> None:
+    """Raise `UnknownNameError` with the nearest names unless every algorithm and the task are registered."""
+    from isoloss.algorithms import algorithms
+    from isoloss.tasks import tasks
+
+    if study.task.name not in tasks.names():
+        raise UnknownNameError(f"{where}: task.name", "task", study.task.name, tasks.names())
+    for name, arm in study.arms.items():
+        if arm.algorithm not in algorithms.names():
+            raise UnknownNameError(f"{where}: arms.{name}.algorithm", "algorithm", arm.algorithm, algorithms.names())
+
+
+def _first_fault(path: Path, data: dict[str, Any], error: ValidationError) -> tuple[str, str, str]:
+    """Where, what and remedy of the most telling of pydantic's complaints."""
+    faults = error.errors(include_url=False)
+    faults.sort(key=lambda f: f["type"] != "extra_forbidden")  # a misspelt key explains a missing one
+    fault = faults[0]
+    field = ".".join(str(part) for part in fault["loc"]) or "study"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if fault["type"] == "extra_forbidden":
+        known = _fields_at(fault["loc"][:-1])
+        near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.4)
+        return (
+            f"{path}: {field}",
+            "unknown key" + more,
+            f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}",
+        )
+    if fault["type"] == "missing":
+        return f"{path}: {field}", "is missing" + more, "add it"
+    said = fault["msg"].removeprefix("Value error, ")
+    value = fault.get("input")
+    shown = "" if isinstance(value, (dict, list)) else f" (got {str(value)[:60]!r})"
+    return f"{path}: {field}", said[0].lower() + said[1:] + shown + more, ""
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields that the schema allows at `location`."""
+    model: type[BaseModel] = Study
+    parts: dict[str, type[BaseModel]] = {
+        "task": TaskRef, "ladder": Ladder, "step_rule": Rule, "arms": Arm, "tuning": Tuning, "report": Report,
+        "comparisons": Comparison, "sweep": Axis,
+    }  # fmt: skip
+    for part in location:
+        model = parts.get(str(part), model)
+    return list(model.model_fields)
+
+
+def geometric_middle(a: Number, b: Number) -> float:
+    """The value halfway between `a` and `b` in ratio."""
+    return math.sqrt(a * b)
