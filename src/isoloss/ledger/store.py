@@ -6,6 +6,7 @@ it works; the claim of a driver that died is free again at once on the same mach
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -37,7 +38,7 @@ def machine_name() -> str:
     parts = [socket.gethostname()]
     for path, read in (("/proc/sys/kernel/random/boot_id", Path.read_text), ("/proc/self/ns/pid", os.readlink)):
         try:
-            parts.append(read(Path(path)).strip())  # type: ignore[operator]
+            parts.append(str(read(Path(path))).strip())
         except OSError:
             parts.append("-")
     return "|".join(parts)
@@ -88,7 +89,7 @@ class Ledger:
             elif not found.isdigit() or int(found) > schema.SCHEMA_VERSION:
                 raise LedgerError(
                     self.name,
-                    f"was written by a newer isoloss (ledger version {found[:20]}, this one reads {schema.SCHEMA_VERSION})",
+                    f"was written by a newer isoloss (ledger version {found[:9]}, this reads {schema.SCHEMA_VERSION})",
                     "upgrade: pip install -U isoloss",
                 )
 
@@ -124,7 +125,11 @@ class Ledger:
     # -- writing -----------------------------------------------------------------------------------------------
 
     def open_study(self, study: Study, text: str, path: str) -> None:
-        """File the study itself; queue again what failed, or what diverged never: only failures are retried."""
+        """File the study itself; queue again what failed (divergence is a result and is kept).
+
+        A trial that failed may change which one is chosen, so later rounds are forgotten and proposed anew; their
+        runs stay in the ledger.
+        """
         with self._transaction() as db:
             values = {"name": study.name, "text": text, "path": path, "opened": time.time()}
             known = db.scalar(select(schema.studies.c.name).where(schema.studies.c.study_id == study.study_id))
@@ -132,7 +137,16 @@ class Ledger:
                 db.execute(schema.studies.insert().values(study_id=study.study_id, **values))
             else:
                 db.execute(update(schema.studies).where(schema.studies.c.study_id == study.study_id).values(**values))
-            mine = select(schema.members.c.run_id).where(schema.members.c.study_id == study.study_id)
+            m = schema.members
+            mine = select(m.c.run_id).where(m.c.study_id == study.study_id)
+            failed = db.scalar(
+                select(func.min(m.c.round))
+                .join(schema.runs, schema.runs.c.run_id == m.c.run_id)
+                .where(m.c.study_id == study.study_id, schema.runs.c.status == "failed")
+            )
+            if failed is None:
+                return
+            db.execute(m.delete().where(m.c.study_id == study.study_id, m.c.round > failed))
             db.execute(
                 update(schema.runs)
                 .where(schema.runs.c.status == "failed", schema.runs.c.run_id.in_(mine))
@@ -140,10 +154,15 @@ class Ledger:
             )
 
     def enqueue(self, study: Study, wanted: Iterable[tuple[int, PlannedRun]]) -> None:
-        """Queue runs that the ledger does not hold; make all of `wanted` (round, run) the study's members, in order."""
+        """Queue runs that the ledger does not hold; make all of `wanted` (round, run) the study's members, in order.
+
+        Only adds: what a study wants once it wants always, so drivers at different rounds do not undo each other.
+        """
         wanted = list(wanted)
+        m = schema.members
         with self._transaction() as db:
             known = set(db.scalars(select(schema.runs.c.run_id)))
+            held = set(db.execute(select(m.c.arm, m.c.run_id).where(m.c.study_id == study.study_id)).tuples())
             new = {r.spec.run_id: r for _, r in wanted if r.spec.run_id not in known}
             if new:
                 db.execute(
@@ -159,7 +178,6 @@ class Ledger:
                         for i, r in new.items()
                     ],
                 )
-            db.execute(schema.members.delete().where(schema.members.c.study_id == study.study_id))
             rows: dict[tuple[str, str], dict[str, Any]] = {}
             for position, (number, r) in enumerate(wanted):
                 rows.setdefault(
@@ -174,11 +192,12 @@ class Ledger:
                         "purpose": r.purpose,
                     },
                 )
-            if rows:
-                db.execute(schema.members.insert(), list(rows.values()))
+            fresh = [row for key, row in rows.items() if key not in held]
+            if fresh:
+                db.execute(m.insert(), fresh)
 
     def claim(self, study: Study, owner: str, limit: int) -> list[RunSpec]:
-        """Up to `limit` runs of the study for `owner` to train, longest first: queued ones, and those whose owner died."""
+        """Up to `limit` runs of the study for `owner`, longest first: queued ones, and those whose owner died."""
         runs, now = schema.runs, time.time()
         mine = select(schema.members.c.run_id).where(schema.members.c.study_id == study.study_id)
         claimed: list[RunSpec] = []
@@ -351,8 +370,6 @@ def _json(value: Any) -> str:
 
 
 def _digest(text: str) -> str:
-    import hashlib
-
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

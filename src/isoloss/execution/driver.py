@@ -1,0 +1,132 @@
+"""The driver of rounds: propose, queue, claim, carry out, record, until nothing is left to run."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from isoloss.errors import LedgerError
+from isoloss.execution.engine import Ended, RunEngine
+from isoloss.ledger.store import LEASE, Ledger, new_owner
+from isoloss.ledger.table import RunTable
+from isoloss.planning.plan import Plan
+from isoloss.planning.propose import members, propose
+from isoloss.study import Study
+
+#: A run whose worker dies this often is recorded as failed.
+ATTEMPTS = 3
+
+
+class Observer(Protocol):
+    """Told what happens, to show it."""
+
+    def round(self, plan: Plan, total_flops: float) -> None:
+        """A round begins: `plan` holds what is missing, `total_flops` the price of the whole study so far."""
+
+    def ended(self, ended: Ended, price: float) -> None:
+        """A run came back."""
+
+    def waiting(self, others: int) -> None:
+        """`others` runs are being trained by another driver on this ledger."""
+
+
+@dataclass
+class _Silent:
+    def round(self, plan: Plan, total_flops: float) -> None: ...
+
+    def ended(self, ended: Ended, price: float) -> None: ...
+
+    def waiting(self, others: int) -> None: ...
+
+
+def drive(
+    study: Study, ledger: Ledger, engine: RunEngine, plugins: Sequence[Path] = (), observer: Observer | None = None
+) -> RunTable:
+    """Run every round of `study`; returns the final table. Finished runs are never trained again.
+
+    Interrupted at any moment (an exception, Ctrl-C, kill -9), nothing finished is lost; claims go back to the queue.
+    """
+    observer = observer or _Silent()
+    owner = new_owner()
+    heart = _Heartbeat(ledger, owner)
+    started = False
+    try:
+        while True:
+            table = ledger.table(study)
+            plan = propose(study, table)
+            wanted = members(study, table)
+            ledger.enqueue(study, wanted)
+            if not plan.runs:
+                return ledger.table(study)
+            if not started:
+                engine.start(plugins)
+                heart.start()
+                started = True
+            observer.round(plan, sum(r.flops for _, r in wanted))
+            _round(study, plan, ledger, engine, owner, observer)
+            heart.check()
+    finally:
+        heart.stop()
+        if started:
+            engine.stop()
+            ledger.release(owner)
+
+
+def _round(study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: str, observer: Observer) -> None:
+    prices = {r.spec.run_id: r.flops for r in plan.runs}
+    open_ids = set(prices)
+    lost: Counter[str] = Counter()
+    running = 0
+    while open_ids:
+        # one run beyond the workers, so that none waits while a result is written
+        claimed = ledger.claim(study, owner, engine.slots + 1 - running) if running <= engine.slots else []
+        for spec in claimed:
+            engine.submit(spec)
+        running += len(claimed)
+        if running == 0:
+            open_ids -= set(ledger.table(study).frame["run_id"])
+            if open_ids:
+                observer.waiting(len(open_ids))
+                engine.collect(0.5)
+            continue
+        for ended in engine.collect(1.0):
+            running -= 1
+            run_id = ended.spec.run_id
+            lost[run_id] += ended.lost
+            if ended.lost and lost[run_id] < ATTEMPTS:
+                ledger.release(owner, [run_id])
+                continue
+            ledger.finish(run_id, ended.outcome, ended.environment)
+            open_ids.discard(run_id)
+            observer.ended(ended, prices.get(run_id, 0.0))
+
+
+class _Heartbeat:
+    """Renews the driver's claims from a thread of its own."""
+
+    def __init__(self, ledger: Ledger, owner: str) -> None:
+        self._ledger, self._owner = ledger, owner
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._error: LedgerError | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _beat(self) -> None:
+        while not self._stop.wait(LEASE / 4):
+            try:
+                self._ledger.renew(self._owner)
+            except LedgerError as error:  # shown by the driver, which will meet the same fault
+                self._error = error

@@ -1,0 +1,38 @@
+"""The engine protocol: something that carries out runs. It knows nothing of studies, rounds or the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from isoloss.runs import Outcome, RunSpec
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that came back. `lost` marks one whose worker died: nothing is known of it, it may be tried again."""
+
+    spec: RunSpec
+    outcome: Outcome
+    environment: dict[str, Any]
+    lost: bool = False
+
+
+class RunEngine(Protocol):
+    """Start, submit, collect, stop."""
+
+    slots: int
+
+    def start(self, plugins: Sequence[Path]) -> None:
+        """Make workers ready; `plugins` are files that register algorithms or tasks."""
+
+    def submit(self, spec: RunSpec) -> None:
+        """Begin a run as soon as a worker is free."""
+
+    def collect(self, timeout: float) -> list[Ended]:
+        """Runs that ended since the last call; waits at most `timeout` seconds for the first."""
+
+    def stop(self) -> None:
+        """End all workers at once; unfinished runs are lost (and only those)."""

@@ -1,0 +1,96 @@
+"""The local engine: persistent worker processes on this machine, one thread each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from isoloss.execution.engine import Ended
+from isoloss.execution.worker import THREAD_VARIABLES, carry_out, prepare
+from isoloss.runs import Outcome, RunSpec
+
+Future_ = Future[tuple[Outcome, dict[str, Any]]]
+
+
+class LocalEngine:
+    """`workers` processes started fresh (spawn), so that a run's arithmetic never depends on the driver's state.
+
+    Two one-thread processes beat one two-thread process by 1.3 to 2.5 times at these model sizes, and one thread a
+    process makes a run the same bits whatever runs beside it.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.slots = workers
+        self._plugins: tuple[Path, ...] = ()
+        self._pool: ProcessPoolExecutor | None = None
+        self._running: dict[Future_, RunSpec] = {}
+
+    def start(self, plugins: Sequence[Path]) -> None:
+        """Begin starting workers; returns at once."""
+        self._plugins = tuple(plugins)
+        for variable in THREAD_VARIABLES:  # read when a worker's libraries load
+            os.environ[variable] = "1"
+        self._pool = ProcessPoolExecutor(
+            self.slots,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=prepare,
+            initargs=(self._plugins,),
+        )
+
+    def submit(self, spec: RunSpec) -> None:
+        """Queue a run for the next free worker."""
+        assert self._pool is not None, "start() first"
+        try:
+            future = self._pool.submit(carry_out, spec)
+        except BrokenProcessPool:
+            self._restart()
+            future = self._pool.submit(carry_out, spec)
+        self._running[future] = spec
+
+    def collect(self, timeout: float) -> list[Ended]:
+        """Runs that ended; those of a worker that died come back as lost, and the pool is started anew."""
+        if not self._running:
+            time.sleep(timeout)
+            return []
+        done, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
+        ended, broken = [], False
+        for future in done:
+            spec = self._running.pop(future)
+            try:
+                outcome, environment = future.result()
+                ended.append(Ended(spec, outcome, environment))
+            except BrokenProcessPool:
+                broken = True
+                ended.append(_lost(spec))
+        if broken:
+            ended += [_lost(spec) for spec in self._running.values()]
+            self._running.clear()
+            self._restart()
+        return ended
+
+    def stop(self) -> None:
+        """Kill the workers."""
+        if self._pool is None:
+            return
+        processes = list((getattr(self._pool, "_processes", None) or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join(5)
+        self._pool, self._running = None, {}
+
+    def _restart(self) -> None:
+        self.stop()
+        self.start(self._plugins)
+
+
+def _lost(spec: RunSpec) -> Ended:
+    outcome = Outcome("failed", {}, {}, {}, error="its worker process died (killed, or out of memory)")
+    return Ended(spec, outcome, {}, lost=True)

@@ -1,0 +1,88 @@
+"""What a worker process does: carry out one run and say on what it ran."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from isoloss.runs import Context, Outcome, RunSpec
+from isoloss.tasks.base import Task
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def prepare(plugins: Sequence[Path]) -> None:
+    """Set a fresh worker process up: one thread, deaf to Ctrl-C (the driver decides), gone when the driver is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    try:
+        import torch
+
+        torch.set_num_threads(1)
+    except ModuleNotFoundError:
+        pass  # an algorithm need not use torch; one that does says so itself
+    from isoloss.registry import load_plugin
+
+    for path in plugins:
+        load_plugin(path)
+
+
+def carry_out(spec: RunSpec) -> tuple[Outcome, dict[str, Any]]:
+    """Run `spec`; an exception becomes a ``failed`` outcome with its last line as the error."""
+    from isoloss.algorithms import algorithms
+    from isoloss.tasks import tasks
+
+    try:
+        task_class = tasks.get(spec.task)
+        task = _task(task_class, tuple(sorted(spec.task_options.items())))
+        outcome = algorithms.get(spec.algorithm)().run(task, spec, Context())
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        said = " ".join(f"{type(error).__name__}: {error} ({place})".split())
+        outcome = Outcome("failed", {}, {}, {}, error=said[:500])
+    return outcome, environment()
+
+
+@cache
+def _task(task_class: type[Task], options: tuple[tuple[str, Any], ...]) -> Task:
+    # a task with the same options is loaded once a process
+    return task_class(task_class.Options(**dict(options)))
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Packages and machine that a run's arithmetic may depend on."""
+    packages = {}
+    for name in ("isoloss", "torch", "numpy", "scipy"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": 1,
+        "packages": packages,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
