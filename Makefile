@@ -1,0 +1,45 @@
+# isoloss: `make demo` measures a gain from nothing; `make test` and `make check` guard it.
+#
+# Needs Python >= 3.11 with pip and venv. Everything else is installed into .venv at the versions of constraints.txt.
+# On Linux, PyPI's default torch brings several GB of CUDA along. To take the CPU build instead:
+#     make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STUDY ?= studies/quickstart.toml
+TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check format install clean
+
+demo: $(VENV)/lab  ## measure the gain of the quickstart, write reports/quickstart/report.html
+	$(BIN)/isoloss run $(STUDY)
+
+test: $(VENV)/dev  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(VENV)/dev  ## everything, for development
+
+$(VENV)/lab: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'isoloss needs Python 3.11 or later')"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt $(TORCH_FROM) torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[lab]'
+	touch $@
+
+$(VENV)/dev: $(VENV)/lab
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[lab,dev]'
+	touch $@
+
+clean:  ## remove the environment and caches, never a ledger or a report
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

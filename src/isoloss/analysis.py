@@ -1,0 +1,327 @@
+"""From a study and its ledger to everything its page says: comparisons, tuning, costs elsewhere, diagnostics."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from isoloss.errors import TableError
+from isoloss.gains import ArmRuns, compare
+from isoloss.gains.analysis import ArmSummary, Cost, StudyResult, Trial
+from isoloss.gains.result import Diagnostic, GainCurve
+from isoloss.ledger.table import RunTable
+from isoloss.planning.propose import propose
+from isoloss.planning.specs import study_task
+from isoloss.planning.tuning import all_trials, edges, finalists, rows_by_id, tuned
+from isoloss.planning.tuning import best as best_trial
+from isoloss.runs import MACHINE_RESOURCES, RESOURCES
+from isoloss.study import Study
+from isoloss.tasks import Task
+
+#: A gain is "bought" in another resource when the candidate needs this many times more of it at equal quality.
+BOUGHT = 1.05
+#: 6 N D (parameters x examples) and counted FLOPs further apart than this are worth a word.
+SIX_ND_TOLERANCE = 0.05
+
+
+def analyse(
+    study: Study,
+    table: RunTable,
+    *,
+    curves: Mapping[str, Mapping[str, list[float]]] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    draws: int = 4000,
+) -> StudyResult:
+    """The result of `study` as far as `table` goes; pure but for the registries."""
+    task = study_task(study)
+    floor = study.floor if study.floor is not None else _task_floor(task)
+    plan = propose(study, table)
+    missing = []
+    if plan.runs:
+        missing.append(
+            f"{len(plan.runs)} runs of the {plan.phase} round are outstanding: run the study again to go on."
+        )
+    reported = table.frame.filter(pl.col("purpose") == "report")
+    comparisons: list[GainCurve] = []
+    for pair in study.comparisons:
+        try:
+            comparisons.append(
+                compare(
+                    arm_runs(study, task, reported, pair.baseline),
+                    arm_runs(study, task, reported, pair.candidate),
+                    resource=study.ladder.resource,
+                    quality=task.quality,
+                    floor=floor,
+                    draws=draws,
+                )
+            )
+        except TableError as error:
+            missing.append(f"{pair.candidate} against {pair.baseline}: {error}")
+    costs = tuple(c for curve in comparisons for c in costs_elsewhere(study, reported, curve))
+    trials = tuple(_trials(study, table, task))
+    summary = {
+        name: ([float(x) for x in c["train_flops"]], [float(x) for x in c["train_loss"]])
+        for name, c in (curves or {}).items()
+        if c.get("train_flops")
+    }
+    return StudyResult(
+        study=study.name,
+        question=study.question,
+        resource=study.ladder.resource,
+        resource_unit=RESOURCES[study.ladder.resource][0],
+        quality=task.quality,
+        quality_unit=task.unit,
+        direction=task.direction,
+        floor=str(floor),
+        comparisons=tuple(comparisons),
+        costs=costs,
+        arms=tuple(_arms(study, table)),
+        trials=trials,
+        diagnostics=tuple(_diagnostics(study, table, trials, costs)),
+        missing=tuple(missing),
+        counts=dict(Counter(table.frame["status"].to_list())),
+        facts=dict(facts or {}),
+        provenance=dict(provenance or {}),
+        runs=tuple(table.frame.select([c for c in table.frame.columns if c != "study"]).iter_rows(named=True)),
+        curves=summary,
+    )
+
+
+def arm_runs(study: Study, task: Task, reported: pl.DataFrame, arm: str) -> ArmRuns:
+    """The reported runs of an arm as arrays: quality on the test split, lower better, ``inf`` for a miss."""
+    frame = reported.filter(pl.col("arm") == arm)
+    sign = -1.0 if task.direction == "higher" else 1.0
+    finished = frame["status"].to_numpy() == "finished"
+    quality = np.where(finished, sign * frame["test"].cast(pl.Float64).fill_null(np.nan).to_numpy(), np.inf)
+    # a run that failed or diverged early stopped short of its budget: it counts as a miss at the rung it was meant for
+    amount = frame[study.ladder.resource].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    planned = frame["rung"].to_numpy()
+    return ArmRuns(
+        name=arm,
+        resource=np.where(finished & np.isfinite(amount), amount, planned).astype(np.float64),
+        quality=quality.astype(np.float64),
+        rung=np.searchsorted(np.array(study.ladder.rungs), planned).astype(np.int64),
+        pair=frame["seed"].cast(pl.String).to_numpy().astype(np.str_),
+        cluster=frame["cluster"].to_numpy().astype(np.str_),
+    )
+
+
+def costs_elsewhere(study: Study, reported: pl.DataFrame, curve: GainCurve) -> list[Cost]:
+    """At each measured gain, the ratio of every other recorded resource at equal quality.
+
+    Each arm's mean of the resource is interpolated in (ln ladder resource, ln resource) at the budgets that reach the
+    quality: the baseline's ``C`` and the candidate's ``C / G``.
+    """
+    found = []
+    measured = [p for p in curve.points if p.index == "old" and p.region == "measured" and p.gain]
+    for resource, (unit, _) in RESOURCES.items():
+        if resource == study.ladder.resource or resource in MACHINE_RESOURCES or resource == "steps":
+            continue
+        lines = {arm: _line(study, reported, arm, resource) for arm in (curve.baseline, curve.candidate)}
+        if any(line is None for line in lines.values()):
+            continue
+        for point in measured:
+            assert point.gain is not None
+            old = _at(lines[curve.baseline], point.at)
+            new = _at(lines[curve.candidate], point.at / point.gain)
+            found.append(Cost(curve.baseline, curve.candidate, resource, unit, point.at, old / new))
+    return found
+
+
+def _line(study: Study, reported: pl.DataFrame, arm: str, resource: str) -> tuple[np.ndarray, np.ndarray] | None:
+    rows = reported.filter((pl.col("arm") == arm) & (pl.col("status") == "finished"))
+    means = rows.group_by("rung").agg(pl.col(study.ladder.resource).mean(), pl.col(resource).mean().alias("other"))
+    means = means.drop_nulls().filter(pl.col("other") > 0).sort("rung")
+    if means.is_empty():
+        return None
+    return np.log(means[study.ladder.resource].to_numpy()), np.log(means["other"].to_numpy())
+
+
+def _at(line: tuple[np.ndarray, np.ndarray] | None, amount: float) -> float:
+    assert line is not None
+    return float(np.exp(np.interp(math.log(amount), *line)))
+
+
+def _task_floor(task: Task) -> str | float:
+    if task.floor.kind == "known":
+        assert task.floor.value is not None
+        return task.floor.value
+    return task.floor.kind
+
+
+def _trials(study: Study, table: RunTable, task: Task) -> list[Trial]:
+    rows = rows_by_id(table)
+    sign = -1.0 if task.direction == "higher" else 1.0
+    found = []
+    for rung in study.ladder.rungs:
+        for arm in tuned(study):
+            trials = [t for t in all_trials(study, rows, arm, rung) if not math.isnan(t.loss)]
+            if not trials:
+                continue
+            final = [t for t in finalists(study, rows, arm, rung) if not math.isnan(t.loss)]
+            chosen = best_trial(final) if final else best_trial(trials)
+            at_edge = edges(study.arms[arm].sweep, trials, chosen)
+            second_look = {tuple(t.values.items()): t for t in final}
+            for t in trials:
+                shown = second_look.get(tuple(t.values.items()), t)
+                is_chosen = t.values == chosen.values
+                found.append(
+                    Trial(
+                        arm=arm,
+                        rung=rung,
+                        values={k: float(v) for k, v in t.values.items()},
+                        quality=sign * shown.loss if math.isfinite(shown.loss) else None,
+                        seeds=len(shown.run_ids),
+                        chosen=is_chosen,
+                        edges=tuple(at_edge) if is_chosen else (),
+                        added=t.added,
+                    )
+                )
+    return found
+
+
+def _arms(study: Study, table: RunTable) -> list[ArmSummary]:
+    from isoloss.algorithms import algorithms
+
+    found = []
+    for name, arm in study.arms.items():
+        card = algorithms.get(arm.algorithm).card
+        rows = table.frame.filter(pl.col("arm") == name)
+        tune, report = (rows.filter(pl.col("purpose") == p) for p in ("tune", "report"))
+        found.append(
+            ArmSummary(
+                name=name,
+                algorithm=arm.algorithm,
+                version=card.version,
+                year=card.year,
+                source=card.source,
+                claim=card.claim,
+                settings=dict(arm.settings),
+                tune_runs=tune.height,
+                tune_flops=float(tune["train_flops"].fill_null(0).sum()),
+                report_runs=report.height,
+                report_flops=float(report["train_flops"].fill_null(0).sum()),
+            )
+        )
+    return found
+
+
+def _diagnostics(study: Study, table: RunTable, trials: tuple[Trial, ...], costs: tuple[Cost, ...]) -> list[Diagnostic]:
+    found = []
+    for arm in tuned(study):
+        at = [t for t in trials if t.arm == arm and t.edges]
+        if at:
+            where = "; ".join(f"{', '.join(t.edges)} at rung {t.rung:.3g}" for t in at)
+            found.append(
+                Diagnostic(
+                    "best-at-edge",
+                    "warning",
+                    f"{arm}: the best value lies at the edge of what was tried ({where}), so it may be under-tuned.",
+                    {"arm": arm, "rungs": [t.rung for t in at]},
+                )
+            )
+    for rung in study.ladder.rungs:
+        counts = {a: sum(t.arm == a and t.rung == rung for t in trials) for a in tuned(study)}
+        if len(set(counts.values())) > 1:
+            said = ", ".join(f"{a} {n}" for a, n in counts.items())
+            found.append(
+                Diagnostic(
+                    "unequal-trials", "warning", f"Arms had unequal tuning trials at rung {rung:.3g}: {said}.", counts
+                )
+            )
+    untuned = [a for a in study.arms if not study.arms[a].sweep]
+    if untuned:
+        found.append(
+            Diagnostic(
+                "untuned-arm",
+                "warning",
+                f"Not tuned at all: {', '.join(untuned)}. An untuned baseline makes any candidate look good.",
+                {"arms": untuned},
+            )
+        )
+    failed = table.frame.filter(pl.col("status") == "failed")
+    if failed.height:
+        found.append(
+            Diagnostic(
+                "failed-runs",
+                "error",
+                f"{failed.height} runs failed and count as misses; running the study again tries them once more.",
+                {"run_ids": failed["run_id"].to_list()},
+            )
+        )
+    if len(study.comparisons) > 2:
+        found.append(
+            Diagnostic(
+                "many-comparisons",
+                "info",
+                f"{len(study.comparisons)} comparisons are each made at 95%, uncorrected: the more are made, the likelier "
+                "that one interval misses.",
+                {"comparisons": len(study.comparisons)},
+            )
+        )
+    found += _bought(costs)
+    found += _accounting(study, table)
+    return found
+
+
+def _bought(costs: tuple[Cost, ...]) -> list[Diagnostic]:
+    found = []
+    pairs = dict.fromkeys((c.baseline, c.candidate) for c in costs)
+    for baseline, candidate in pairs:
+        mine = [c for c in costs if (c.baseline, c.candidate) == (baseline, candidate)]
+        top = max(c.at for c in mine)
+        dear = {c.resource: 1 / c.ratio for c in mine if c.at == top and c.ratio < 1 / BOUGHT}
+        if dear:
+            said = ", ".join(
+                f"{v:.2g}× the {k.replace('_', ' ')}" for k, v in sorted(dear.items(), key=lambda i: -i[1])
+            )
+            found.append(
+                Diagnostic(
+                    "bought-elsewhere",
+                    "warning",
+                    f"To match {baseline}, {candidate} needs {said}: part of its gain is bought in what the ladder "
+                    "does not count.",
+                    {"baseline": baseline, "candidate": candidate, "times": dear},
+                )
+            )
+    return found
+
+
+def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:
+    found = []
+    if study.ladder.resource == "train_flops":
+        frame = table.frame.filter((pl.col("purpose") == "report") & (pl.col("status") == "finished"))
+        ratios = {}
+        for arm in study.arms:
+            rows = frame.filter(pl.col("arm") == arm)
+            if rows.height:
+                six_nd = 6 * rows["parameters"] * rows["examples"]
+                ratios[arm] = float((six_nd / rows["train_flops"]).mean())  # type: ignore[arg-type]
+        off = {a: r for a, r in ratios.items() if abs(r - 1) > SIX_ND_TOLERANCE}
+        if off:
+            said = ", ".join(f"{a} {r:.2f}" for a, r in off.items())
+            found.append(
+                Diagnostic(
+                    "six-nd-differs",
+                    "info",
+                    f"6ND is not the counted FLOPs (ratio: {said}); every figure here uses the counted ones.",
+                    {"ratios": ratios},
+                )
+            )
+    repeated = table.frame.filter(
+        pl.col("unique_examples").is_not_null() & (pl.col("examples") > pl.col("unique_examples"))
+    )
+    if repeated.height and study.ladder.resource == "train_flops":
+        epochs = float((repeated["examples"] / repeated["unique_examples"]).max())  # type: ignore[arg-type]
+        found.append(
+            Diagnostic(
+                "repeated-data", "info", f"Some runs repeat their data (up to {epochs:.1f} epochs).", {"epochs": epochs}
+            )
+        )
+    return found
