@@ -38,7 +38,8 @@ class GainPoint:
     ``censored``: the other arm never reached this quality; `gain` is None and one end of `interval` is a bound
     (``(x, inf)``: more than x; ``(0, x)``: less than x). ``extrapolated``: from the laws, at most two decades
     beyond the data. ``withheld``: further than that, so `gain` is None and only the interval is given.
-    ``undefined``: the gain does not exist there, and `note` says why.
+    ``undefined``: the gain does not exist there, and `note` says why. `fan` gives an extrapolated gain's interval
+    under the treatments of the floor that were not chosen.
     """
 
     index: Index
@@ -49,6 +50,7 @@ class GainPoint:
     quality: float | None = None
     decades_out: float = 0.0
     note: str = ""
+    fan: dict[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,171 @@
+"""Seed noise of two arms, and joint draws of their rung means that honour it.
+
+Noise is pooled over rungs within each arm (seed noise differs several-fold between arms, and two seeds a rung say
+little by themselves) and enters the draws with its own uncertainty: a scaled inverse chi-square for the variance, so
+that few seeds give t-like intervals rather than normal ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoloss.gains.ladder import Ladder
+from isoloss.laws.power import fit_power_laws
+
+Array = NDArray[np.float64]
+Source = Literal["replicates", "law residuals", "unknown"]
+
+SMALLEST_SD = 1e-6  # of ln quality: identical replicates aren't taken as proof of no noise at all
+RAW_SCALE_EVIDENCE = 1.0  # log-likelihood by which constant noise in raw units must win to be used
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Standard deviation of ``ln quality`` of one run, per arm, and how well it is known.
+
+    At rung i an arm's runs scatter by ``sd * relative[i]``: `relative` is 1 where noise is a constant share of the
+    quality (`scale` ``"log"``) and ``q_ref / q_i`` where it is constant in raw units (``"raw"``). `dof` are the
+    degrees of freedom behind each `sd`; `correlation` is that of paired runs, with `pair_dof` behind it, and
+    `common[i, j]` counts pairs shared by rung i of the first and j of the second arm.
+    """
+
+    sd: tuple[float, float]
+    dof: tuple[float, float]
+    relative: tuple[Array, Array]
+    scale: Literal["log", "raw"]
+    source: Source
+    correlation: float
+    pair_dof: int
+    common: NDArray[np.int64]
+
+    def mean_sd(self, arm: int, ladder: Ladder) -> Array:
+        """Standard deviation (R,) of the rung means of ``ln quality`` of one arm."""
+        return self.sd[arm] * self.relative[arm] * np.sqrt(ladder.variance_factor)
+
+    def swapped(self) -> Noise:
+        """The same noise with the arms the other way round."""
+        return Noise(
+            self.sd[::-1], self.dof[::-1], self.relative[::-1], self.scale, self.source,
+            self.correlation, self.pair_dof, self.common.T,
+        )  # fmt: skip
+
+
+def estimate_noise(first: Ladder, second: Ladder) -> Noise:
+    """Pool seed noise per arm, choose its scale by likelihood, and estimate the correlation of paired runs.
+
+    The scale is ``log`` (noise proportional to quality: published seed noise falls with the loss) unless constant
+    noise in raw units explains the replicates better by more than one unit of log-likelihood, over both arms. An arm
+    with no replicates takes the scatter of its rung means about a power law instead, with that fit's degrees of
+    freedom; with too few rungs for that, the other arm's; with neither, the noise is ``unknown``.
+    """
+    arms = (first, second)
+    raw = tuple(np.exp(np.mean(a.log_q) - a.log_q) for a in arms)
+    flat = tuple(np.ones(len(a.log_q)) for a in arms)
+    dof = [float(np.sum(a.runs - 1)) for a in arms]
+    use_raw = _likelihood(arms, raw) > _likelihood(arms, flat) + RAW_SCALE_EVIDENCE
+    relative = raw if use_raw else flat
+    sd = [_pooled_sd(a, h) for a, h in zip(arms, relative, strict=True)]
+    source: Source = "replicates"
+    if min(dof) == 0:
+        source = "law residuals"
+        spare = _law_residuals(first, second)
+        for k in (0, 1):
+            if dof[k] == 0:
+                sd[k], dof[k] = spare[k]
+        for k in (0, 1):
+            if dof[k] == 0:
+                sd[k], dof[k] = sd[1 - k], dof[1 - k]
+        if min(dof) == 0:
+            source = "unknown"
+    sd = [max(s, SMALLEST_SD) for s in sd]
+    common, rho, pair_dof = _pairing(first, second, relative)
+    return Noise(
+        (sd[0], sd[1]), (dof[0], dof[1]), (relative[0], relative[1]), "raw" if use_raw else "log",
+        source, rho, pair_dof, common,
+    )  # fmt: skip
+
+
+def draw_rung_means(
+    first: Ladder, second: Ladder, noise: Noise, draws: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Deviations of ``ln quality`` rung means, ``(draws, R_first)`` and ``(draws, R_second)``, drawn jointly."""
+    if noise.source == "unknown":
+        return np.zeros((draws, len(first.log_q))), np.zeros((draws, len(second.log_q)))
+    sd = [noise.sd[k] * np.sqrt(noise.dof[k] / rng.chisquare(noise.dof[k], draws)) for k in (0, 1)]
+    z = [rng.standard_normal((draws, len(a.log_q))) for a in (first, second)]
+    if noise.pair_dof > 2:
+        bend = rng.standard_normal(draws) / np.sqrt(noise.pair_dof - 1)
+        rho = np.tanh(np.arctanh(noise.correlation) + bend)
+        for i, j in np.argwhere(noise.common > 0):
+            share = noise.common[i, j] / np.sqrt(first.runs[i] * second.runs[j])
+            c = rho * share
+            z[1][:, j] = c * z[0][:, i] + np.sqrt(1 - c**2) * z[1][:, j]
+    out = [
+        s[:, None] * u * noise.relative[k] * np.sqrt(a.variance_factor)
+        for k, (s, u, a) in enumerate(zip(sd, z, (first, second), strict=True))
+    ]
+    return out[0], out[1]
+
+
+def _residuals(ladder: Ladder, relative: Array) -> list[Array]:
+    return [(np.log(v) - np.mean(np.log(v))) / h for v, h in zip(ladder.values, relative, strict=True)]
+
+
+def _pooled_sd(ladder: Ladder, relative: Array) -> float:
+    dof = int(np.sum(ladder.runs - 1))
+    if dof == 0:
+        return 0.0
+    return float(np.sqrt(sum(float(e @ e) for e in _residuals(ladder, relative)) / dof))
+
+
+def _likelihood(arms: tuple[Ladder, Ladder], relative: tuple[Array, ...]) -> float:
+    """Restricted log-likelihood of the replicates, up to a constant, with each arm's variance at its optimum."""
+    total = 0.0
+    for a, h in zip(arms, relative, strict=True):
+        dof = float(np.sum(a.runs - 1))
+        if dof > 0:
+            total -= dof * np.log(max(_pooled_sd(a, h), SMALLEST_SD)) + float((a.runs - 1) @ np.log(h))
+    return total
+
+
+def _law_residuals(first: Ladder, second: Ladder) -> list[tuple[float, float]]:
+    """``(sd of ln quality, degrees of freedom)`` per arm from the scatter of rung means about power laws."""
+    arms = (first, second)
+    sizes = [len(a.log_q) for a in arms]
+    floor, parameters = ("shared", 5.0) if sum(sizes) - 5 >= 1 and min(sizes) >= 3 else (0.0, 4.0)
+    if sum(sizes) - parameters < 1:
+        return [(0.0, 0.0), (0.0, 0.0)]
+    loss = [np.exp(a.log_q)[None] for a in arms]
+    fit = fit_power_laws([a.log_c for a in arms], loss, [v**-2 for v in loss], floor)
+    squares = [
+        float(np.sum((a.log_q - fit.log_loss(k, a.log_c)[0]) ** 2 / a.variance_factor)) for k, a in enumerate(arms)
+    ]
+    dof = [n - parameters / 2 for n in sizes]
+    if min(dof) >= 2:
+        return [(float(np.sqrt(s / d)), d) for s, d in zip(squares, dof, strict=True)]
+    pooled = float(np.sqrt(sum(squares) / (sum(sizes) - parameters)))
+    return [(pooled, sum(sizes) - parameters)] * 2
+
+
+def _pairing(first: Ladder, second: Ladder, relative: tuple[Array, ...]) -> tuple[NDArray[np.int64], float, int]:
+    """Pairs in common per rung, and their correlation about the rung means pooled over rungs."""
+    common = np.zeros((len(first.log_q), len(second.log_q)), np.int64)
+    xy = xx = yy = 0.0
+    dof = 0
+    for i, rung in enumerate(first.rung):
+        for j in np.flatnonzero(second.rung == rung):
+            names = [p for p in first.pairs[i] if p in set(second.pairs[j])]
+            common[i, j] = len(set(names))
+            if len(names) < 2 or len(set(names)) < len(names):
+                continue
+            u = np.log([first.values[i][first.pairs[i].index(p)] for p in names]) / relative[0][i]
+            v = np.log([second.values[j][second.pairs[j].index(p)] for p in names]) / relative[1][j]
+            u, v = u - u.mean(), v - v.mean()
+            xy, xx, yy, dof = xy + float(u @ v), xx + float(u @ u), yy + float(v @ v), dof + len(names) - 1
+    if dof == 0 or xx == 0 or yy == 0:
+        return common, 0.0, 0
+    return common, float(np.clip(xy / np.sqrt(xx * yy), -0.99, 0.99)), dof

@@ -1,0 +1,115 @@
+"""Level and trend of a gain at a stated confidence, against a region of practical equivalence, in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from isoloss.gains import wording
+from isoloss.gains.result import GainPoint, Interval, Level, Slope, Trend, Verdict
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The words and thresholds of a verdict: names, units, the region of practical equivalence, seeds a rung."""
+
+    baseline: str
+    candidate: str
+    resource: str
+    quality: str
+    budget: Callable[[float], str]
+    rope: Interval
+    slope_rope: float
+    level: float
+    seeds: float
+
+
+def level_of(interval: Interval, rope: Interval) -> Level:
+    """``gain`` or ``loss`` when the whole interval lies beyond the region of equivalence, ``none`` when inside it."""
+    low, high = interval
+    if low > rope[1]:
+        return "gain"
+    if high < rope[0]:
+        return "loss"
+    return "none" if rope[0] <= low and high <= rope[1] else "unknown"
+
+
+def trend_of(slope: Slope, rope: float) -> Trend:
+    """``grows`` or ``shrinks`` when the whole interval of the slope lies beyond ``±rope``, ``constant`` when inside."""
+    if slope.interval is None:
+        return "unknown"
+    low, high = slope.interval
+    if low > rope:
+        return "grows"
+    if high < -rope:
+        return "shrinks"
+    return "constant" if -rope <= low and high <= rope else "unknown"
+
+
+def verdict(candidates: list[GainPoint], slope: Slope, agrees: bool, reading: Reading) -> Verdict:
+    """Judge the first of `candidates` (largest budgets first) that settles the level, and the slope's trend.
+
+    `agrees` is False when two estimates of the slope contradict each other, which leaves the trend unknown.
+    """
+    point, level = candidates[0], level_of(_interval(candidates[0]), reading.rope)
+    for other in candidates[1:]:
+        if level == "unknown":
+            settled = level_of(_interval(other), reading.rope)
+            if settled != "unknown":
+                point, level = other, settled
+    trend = trend_of(slope, reading.slope_rope) if agrees else "unknown"
+    sentence = f"{_level_sentence(point, level, reading)} {_trend_sentence(slope, trend, level, agrees, reading)}"
+    if "unknown" in (level, trend):
+        sentence = f"{sentence} {_what_would_settle(reading)}"
+    return Verdict(level, trend, sentence, point.at, point.gain, point.interval)
+
+
+def _interval(point: GainPoint) -> Interval:
+    return point.interval if point.interval is not None else (0.0, math.inf)
+
+
+def _level_sentence(point: GainPoint, level: Level, r: Reading) -> str:
+    low, high = _interval(point)
+    owner = r.baseline if point.index == "old" else r.candidate
+    where = f"the {r.quality} that {owner} reaches with {r.budget(point.at)}"
+    percent = f"{r.level:.0%}"
+    if level in ("none", "unknown"):
+        ends = f"{percent} {wording.between(low, high)}"
+        gain = f"the gain is {ends}" if point.gain is None else f"the gain is {wording.times(point.gain)}× ({ends})"
+        if level == "unknown":
+            return f"Not enough evidence of a gain or a loss: at {where}, {gain}."
+        margin = max(r.rope[1] - 1, 1 - r.rope[0])
+        return f"At {where}, {r.candidate} needs as much as {r.baseline} to within {margin:.0%}: {gain}, no gain."
+    if level == "loss":
+        low, high = (1 / high if high > 0 else math.inf), (1 / low if low > 0 else math.inf)
+    amount = f"{wording.between(low, high)}×"
+    if point.gain is not None:
+        value = point.gain if level == "gain" else 1 / point.gain
+        amount = f"{wording.times(value)}× ({percent} {wording.between(low, high)})"
+    ending = "less: a gain" if level == "gain" else "as much: a loss"
+    return f"At {where}, {r.candidate} needs {amount} {ending}."
+
+
+def _trend_sentence(slope: Slope, trend: Trend, level: Level, agrees: bool, r: Reading) -> str:
+    if slope.value is None or slope.interval is None:
+        return f"Whether it changes with scale is not known{': ' + slope.note if slope.note else ''}."
+    low, high = slope.interval
+    figures = f"slope {wording.signed(slope.value)}, {r.level:.0%} {wording.signed(low)} to {wording.signed(high)}"
+    if not agrees:
+        return (
+            f"Whether it changes with scale is not known: the estimates of its slope contradict each other ({figures})."
+        )
+    if trend == "constant":
+        return f"It holds with scale ({figures})."
+    if trend == "unknown":
+        return f"Whether it changes with scale is not settled ({figures})."
+    if level == "loss":
+        return f"The gap {'narrows' if trend == 'grows' else 'widens'} with scale ({figures})."
+    return f"The gain {trend} with scale ({figures})."
+
+
+def _what_would_settle(r: Reading) -> str:
+    extra = max(1, round(3 * r.seeds))
+    seeds = f"About {extra} more seeds per rung and arm would halve the intervals"
+    return f"{seeds}; a larger rung tells most about the trend."

@@ -1,0 +1,65 @@
+"""Numbers and units as people read them: gains, budgets with real superscripts, slopes."""
+
+from __future__ import annotations
+
+import math
+
+_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def budget(value: float) -> str:
+    """A budget to two digits: ``4×10¹⁰``, ``10¹⁵``, ``2500``, ``0.25``.
+
+    >>> budget(4.04e10), budget(1e15), budget(2500)
+    ('4×10¹⁰', '10¹⁵', '2500')
+    """
+    if not math.isfinite(value) or value <= 0:
+        return f"{value:g}"
+    if 1e-2 <= value < 1e5:
+        return f"{float(f'{value:.2g}'):g}" if value < 100 else f"{float(f'{value:.2g}'):.0f}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    power = "10" + str(int(exponent)).translate(_SUPERSCRIPT)
+    mantissa = mantissa.removesuffix(".0")
+    return power if mantissa == "1" else f"{mantissa}×{power}"
+
+
+def times(gain: float) -> str:
+    """A ratio with sensible digits and no unit: ``1.04``, ``3.2``, ``24``, ``1.6×10³``.
+
+    >>> [times(g) for g in (1.043, 3.21, 24.2, 1623.0)]
+    ['1.04', '3.2', '24', '1600']
+    """
+    if math.isinf(gain):
+        return "∞"
+    if gain == 0:
+        return "0"
+    if gain >= 1e5 or gain < 1e-2:
+        return budget(gain)
+    if gain < 0.1:
+        return f"{gain:.2g}"
+    if gain < 2:
+        return f"{gain:.2f}"
+    if gain < 10:
+        return f"{gain:.1f}"
+    return f"{float(f'{gain:.2g}'):.0f}"
+
+
+def between(low: float, high: float) -> str:
+    """An interval of ratios: ``1.8–2.4``; one-sided ones as ``more than 1.8`` and ``less than 2.4``."""
+    if math.isinf(high):
+        return f"more than {times(low)}" if low > 0 else "anything"
+    if low == 0:
+        return f"less than {times(high)}"
+    return f"{times(low)}–{times(high)}"
+
+
+def signed(value: float) -> str:
+    """A slope to two decimals with a real minus sign: ``0.31``, ``−0.04``."""
+    text = f"{value:.2f}" if abs(value) >= 0.0995 or value == 0 else f"{value:.3f}"
+    return text.replace("-", "−").replace("inf", "∞")
+
+
+def resource_words(resource: str) -> str:
+    """A resource column as words: ``train_flops`` is ``training FLOPs``."""
+    words = {"flops": "FLOPs", "train": "training", "params": "parameters"}
+    return " ".join(words.get(w, w) for w in resource.split("_"))

@@ -1,0 +1,165 @@
+"""The power law with a floor, ``L(C) = E + A C^-alpha``, fitted to several arms and many resamples at once.
+
+The floor may be shared by the arms, free in each, or pinned. Given the floor, the arms separate, and given the
+exponents the law is linear in ``A``; so the fit is a one-dimensional profile over the floor (a grid, then golden
+section) around a two-parameter Gauss-Newton step, each vectorised over the resamples. That is variable projection
+(Golub & Pereyra 1973) along the one direction in which the problem is badly conditioned, without starts to choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+MAX_EXPONENT = 5.0
+MIN_EXPONENT = 1e-6
+NEAREST_FLOOR = 1e-3  # the floor stays this share of the best rung mean below it
+_GRID = 21
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class PowerFits:
+    """Fits of K arms to B resamples.
+
+    `floor`, `reducible`, `exponent` are (B, K); `reducible` is ``A exp(-alpha centre)``, the part of the loss above
+    the floor at ``ln C = centre`` (K,), which stays in range where ``A`` itself would overflow. `chi2` (B,) is the
+    weighted sum of squared residuals over arms and `parameters` the number that were fitted.
+    """
+
+    centre: Array
+    floor: Array
+    reducible: Array
+    exponent: Array
+    chi2: Array
+    parameters: int
+    floor_at_bound: NDArray[np.bool_]
+    exponent_at_bound: NDArray[np.bool_]
+
+    def log_loss(self, arm: int, log_c: Array) -> Array:
+        """``ln L`` of one arm at ``ln C`` of shape (P,) or (B, P); returns (B, P)."""
+        return np.log(self.floor[:, arm, None] + self.excess(arm, log_c))
+
+    def excess(self, arm: int, log_c: Array) -> Array:
+        """``A C^-alpha`` of one arm at ``ln C`` of shape (P,) or (B, P); returns (B, P)."""
+        return self.reducible[:, arm, None] * np.exp(-self.exponent[:, arm, None] * (log_c - self.centre[arm]))
+
+    def invert(self, arm: int, loss: Array) -> Array:
+        """``ln C`` at which one arm reaches `loss` (B, P); ``inf`` where that is at or below its floor."""
+        above = loss - self.floor[:, arm, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = (np.log(self.reducible[:, arm, None]) - np.log(above)) / self.exponent[:, arm, None]
+        return np.where(above > 0, self.centre[arm] + steps, np.inf)
+
+    def scale(self) -> Array:
+        """``A`` (B, K) in units of loss times resource to the power ``alpha``."""
+        return self.reducible * np.exp(self.exponent * self.centre)
+
+
+def fit_power_laws(
+    log_c: Sequence[Array],
+    loss: Sequence[Array],
+    weight: Sequence[Array],
+    floor: str | float = "shared",
+) -> PowerFits:
+    """Weighted least squares of ``L(C) = E + A C^-alpha`` for K arms, on B resamples at once.
+
+    `log_c[k]` (R_k,), `loss[k]` (B, R_k) > 0 and `weight[k]` (R_k,) or (B, R_k), the inverse variance of each loss.
+    `floor` is ``"shared"`` (one E for all arms), ``"free"`` (one each) or a number at which it is pinned (0 for a
+    pure power law). Bounds: ``0 <= E < min(loss)``, ``A > 0``, ``0 < alpha <= 5``. Deterministic.
+    """
+    centre = np.array([float(np.mean(x)) for x in log_c])
+    x = [np.asarray(c, float) - m for c, m in zip(log_c, centre, strict=True)]
+    y = [np.atleast_2d(np.asarray(v, float)) for v in loss]
+    w = [np.broadcast_to(np.asarray(v, float), u.shape) for v, u in zip(weight, y, strict=True)]
+    arms = range(len(x))
+    if floor == "free":
+        parts = [_fit_shared(x[k : k + 1], y[k : k + 1], w[k : k + 1]) for k in arms]
+    elif floor == "shared":
+        parts = [_fit_shared(x, y, w)]
+    else:
+        pinned = np.full(y[0].shape[0], float(floor))
+        parts = [(pinned, np.zeros(pinned.shape, bool), *_given_floor(x, y, w, pinned, 12))]
+    e = np.concatenate([np.repeat(p[0][:, None], p[3].shape[1], axis=1) for p in parts], axis=1)
+    bound = np.concatenate([np.repeat(p[1][:, None], p[3].shape[1], axis=1) for p in parts], axis=1)
+    chi2 = np.sum([p[2] for p in parts], axis=0)
+    reducible = np.concatenate([p[3] for p in parts], axis=1)
+    exponent = np.concatenate([p[4] for p in parts], axis=1)
+    floors = {"free": len(x), "shared": 1}.get(str(floor), 0)
+    at_bound = (exponent <= MIN_EXPONENT * 1.01) | (exponent >= MAX_EXPONENT * 0.999)
+    return PowerFits(centre, e, reducible, exponent, chi2, 2 * len(x) + floors, bound, at_bound)
+
+
+_Given = tuple[Array, Array, Array]
+
+
+def _fit_shared(
+    x: Sequence[Array], y: Sequence[Array], w: Sequence[Array]
+) -> tuple[Array, NDArray[np.bool_], Array, Array, Array]:
+    """Profile over one floor common to all arms, in ``t = ln(best loss - E)``: fine near the data, coarse far off."""
+    best = np.min([np.min(np.where(u > 0, v, np.inf), axis=1) for v, u in zip(y, w, strict=True)], axis=0)
+    span = -np.log(NEAREST_FLOOR)
+
+    def chi2(t: Array) -> Array:
+        return _given_floor(x, y, w, best * (1 - np.exp(-t)), 3)[0]
+
+    grid = np.linspace(0.0, span, _GRID)
+    profile = np.stack([chi2(np.full(best.shape, t)) for t in grid])
+    k = np.argmin(profile, axis=0)
+    low, high = grid[np.maximum(k - 1, 0)], grid[np.minimum(k + 1, _GRID - 1)]
+    a, b = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    fa, fb = chi2(a), chi2(b)
+    for _ in range(22):
+        left = fa < fb
+        low, high = np.where(left, low, a), np.where(left, b, high)
+        probe = np.where(left, high - _GOLDEN * (high - low), low + _GOLDEN * (high - low))
+        fp = chi2(probe)
+        a, b, fa, fb = (
+            np.where(left, probe, b),
+            np.where(left, a, probe),
+            np.where(left, fp, fb),
+            np.where(left, fa, fp),
+        )
+    t = 0.5 * (low + high)
+    t = np.where(t < 1e-3, 0.0, t)
+    return best * (1 - np.exp(-t)), (t <= 0) | (t > span * 0.999), *_given_floor(x, y, w, best * (1 - np.exp(-t)), 12)
+
+
+def _given_floor(x: Sequence[Array], y: Sequence[Array], w: Sequence[Array], floor: Array, steps: int) -> _Given:
+    """``(chi2 (B,), reducible (B, K), exponent (B, K))`` of the arms, which separate once the floor is known."""
+    fits = [_one_arm(xk, yk - floor[:, None], wk, steps) for xk, yk, wk in zip(x, y, w, strict=True)]
+    chi2 = np.sum([f[0] for f in fits], axis=0)
+    return chi2, np.stack([f[1] for f in fits], axis=1), np.stack([f[2] for f in fits], axis=1)
+
+
+def _one_arm(x: Array, y: Array, w: Array, steps: int) -> _Given:
+    """Minimise ``sum w (y - a exp(-alpha x))^2``: log-linear start, Gauss-Newton in both, then project ``a``."""
+    top = np.max(np.where(w > 0, y, -np.inf), axis=1, keepdims=True)
+    positive = np.maximum(y, 1e-6 * np.maximum(top, 1e-300))
+    log_a, slope = _line(x, np.log(positive), w * positive**2)
+    slope = np.clip(slope, -MAX_EXPONENT, -MIN_EXPONENT)
+    for _ in range(steps):
+        f = np.exp(log_a[:, None] + slope[:, None] * x)
+        d_log_a, d_slope = _line(x, y / f - 1, w * f * f)
+        slope = np.clip(slope + np.clip(d_slope, -0.5, 0.5), -MAX_EXPONENT, -MIN_EXPONENT)
+        log_a = log_a + np.clip(d_log_a, -1.0, 1.0)
+    shape = np.exp(slope[:, None] * x)
+    a = np.sum(w * y * shape, axis=1) / np.sum(w * shape * shape, axis=1)
+    a = np.maximum(a, 1e-9 * np.maximum(top[:, 0], 1e-300))
+    return np.sum(w * (y - a[:, None] * shape) ** 2, axis=1), a, -slope
+
+
+def _line(x: Array, z: Array, w: Array) -> tuple[Array, Array]:
+    """Weighted straight line ``z = p + q x`` per row: ``(p, q)``; q = 0 where fewer than two abscissae have weight."""
+    s = np.sum(w, axis=1)
+    mx = w @ x / s
+    mz = np.sum(w * z, axis=1) / s
+    dx = x - mx[:, None]
+    var = np.sum(w * dx * dx, axis=1)
+    q = np.where(var > 0, np.sum(w * dx * z, axis=1) / np.where(var > 0, var, 1.0), 0.0)
+    return mz - q * mx, q
