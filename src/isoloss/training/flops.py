@@ -2,9 +2,10 @@
 
 Convention (one multiply-accumulate = 2 FLOPs): matrix products, convolutions, recurrent cells and attention by
 formula; pointwise operators 1 per output element; reductions 1 per input element; softmax, log-softmax and
-normalisations 5 per element forward and backward; fused AdamW 14 per parameter. Views, copies, indexing and random
-numbers count 0. PyTorch's own counter has no formula for recurrent kernels and counts nothing pointwise, which
-undercounts an LSTM language model by its whole recurrent cell; hence this one.
+normalisations 5 per element forward and backward; fused AdamW 14 per parameter; an embedding's gradient 1 per element
+added up. Views, copies, indexing and random numbers count 0. PyTorch's own counter has no formula for recurrent
+kernels and counts nothing pointwise, which undercounts an LSTM language model by its whole recurrent cell; hence this
+one.
 """
 
 from __future__ import annotations
@@ -69,6 +70,14 @@ def _adamw(args: tuple[Any, ...], out: Any) -> int:
     return ADAMW_FLOPS_PER_PARAMETER * _numel(args[0])
 
 
+def _rows(args: tuple[Any, ...], out: Any) -> int:
+    return _numel(args[1])  # one log-probability a target is read and added up
+
+
+def _embedding_backward(args: tuple[Any, ...], out: Any) -> int:
+    return _numel(args[0])  # every row's gradient is added to its table entry
+
+
 def _ops(*names: str) -> list[Any]:
     return [getattr(aten, n) for n in names if hasattr(aten, n)]
 
@@ -97,12 +106,29 @@ _FORMULAS: dict[Any, Callable[[tuple[Any, ...], Any], int]] = {
         ),
         _normalise,
     ),
+    **dict.fromkeys(_ops("nll_loss_forward", "nll_loss2d_forward"), _rows),
+    **dict.fromkeys(_ops("embedding_dense_backward"), _embedding_backward),
     **dict.fromkeys(_ops("_fused_adamw_", "_fused_adam_"), _adamw),
 }
 _REDUCTIONS = frozenset(
-    _ops("sum", "mean", "amax", "amin", "max", "min", "prod", "norm", "linalg_vector_norm", "_foreach_norm", "var", "std",
-         "nll_loss_forward", "avg_pool2d", "max_pool2d_with_indices", "_adaptive_avg_pool2d")
-)  # fmt: skip
+    _ops(
+        "sum",
+        "mean",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "prod",
+        "norm",
+        "linalg_vector_norm",
+        "_foreach_norm",
+        "var",
+        "std",
+        "avg_pool2d",
+        "max_pool2d_with_indices",
+        "_adaptive_avg_pool2d",
+    )
+)
 # pointwise by tag, but they move or compare data rather than compute
 _FREE = frozenset(_ops("copy_", "clone", "_to_copy", "fill_", "zero_", "where", "masked_fill", "masked_fill_"))
 

@@ -1,0 +1,44 @@
+"""The one dial of a language model: a rung's budget decides width and depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+ASPECT = 16  # width per layer, and the largest width of a head (Gundlach et al. 2025, section 4.1)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Width (of the residual stream or the recurrent state) and number of layers."""
+
+    width: int
+    depth: int
+
+    @property
+    def heads(self) -> int:
+        """As many heads as keep a head at 16 or narrower.
+
+        >>> Shape(16, 1).heads, Shape(20, 1).heads
+        (1, 2)
+        """
+        return math.ceil(self.width / ASPECT)
+
+
+def choose(shapes: Iterable[Shape], ratio: Callable[[Shape], float]) -> Shape:
+    """The shape whose `ratio` (tokens per parameter, as a multiple of the asked one) is nearest to 1 in logarithm.
+
+    `shapes` is smallest first and `ratio` falls along each depth. For each depth the best width is found, then the
+    depth whose aspect is nearest to ``width = 16 depth``: size stays smooth in the budget where a fixed
+    depth-from-width rule would jump.
+
+    >>> choose([Shape(d, l) for l in (1, 2) for d in range(4, 64, 4)], lambda s: 8000 / (s.width**2 * s.depth * 12))
+    Shape(width=24, depth=1)
+    """
+    best: dict[int, tuple[float, Shape]] = {}
+    for shape in shapes:
+        miss = abs(math.log(ratio(shape)))
+        if shape.depth not in best or miss < best[shape.depth][0]:
+            best[shape.depth] = (miss, shape)
+    return min((shape for _, shape in best.values()), key=lambda s: abs(math.log(s.width / (ASPECT * s.depth))))
