@@ -260,8 +260,8 @@ def _diagnostics(study: Study, table: RunTable, trials: tuple[Trial, ...], costs
             Diagnostic(
                 "many-comparisons",
                 "info",
-                f"{len(study.comparisons)} comparisons are each made at 95%, uncorrected: the more are made, the likelier "
-                "that one interval misses.",
+                f"{len(study.comparisons)} comparisons are each made at 95%, uncorrected: the more are "
+                "made, the likelier that one interval misses.",
                 {"comparisons": len(study.comparisons)},
             )
         )
@@ -314,9 +314,7 @@ def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:
                     {"ratios": ratios},
                 )
             )
-    repeated = table.frame.filter(
-        pl.col("unique_examples").is_not_null() & (pl.col("examples") > pl.col("unique_examples"))
-    )
+    repeated = table.frame.filter(pl.col("examples") > pl.col("unique_examples"))
     if repeated.height and study.ladder.resource == "train_flops":
         epochs = float((repeated["examples"] / repeated["unique_examples"]).max())  # type: ignore[arg-type]
         found.append(

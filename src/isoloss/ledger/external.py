@@ -19,8 +19,8 @@ GUESSES: dict[str, tuple[str, ...]] = {
         "examples", "samples", "n_examples", "labels", "tokens", "train_tokens", "steps", "seconds",
     ),
     "quality": (
-        "quality", "test_loss", "val_loss", "validation_loss", "eval_loss", "loss", "final_loss", "bits_per_byte", "bpb",
-        "nll", "perplexity", "test_error", "error", "err", "test", "validation",
+        "quality", "test_loss", "val_loss", "validation_loss", "eval_loss", "loss", "final_loss", "bits_per_byte",
+        "bpb", "nll", "perplexity", "test_error", "error", "err", "test", "validation",
     ),
     "seed": ("seed", "random_seed", "rng", "replicate", "trial_seed"),
     "rung": ("rung", "budget", "scale"),

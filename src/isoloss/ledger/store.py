@@ -315,15 +315,23 @@ class Ledger:
             )
         return RunTable(pl.DataFrame(data, schema=SCHEMA))
 
-    def progress(self, study: Study) -> dict[str, tuple[int, float]]:
+    def progress_of(self, study_id: str) -> dict[str, tuple[int, float]]:
         """status -> (runs, price in FLOPs) of the study's members."""
         r, m = schema.runs, schema.members
-        mine = select(m.c.run_id).where(m.c.study_id == study.study_id)
+        mine = select(m.c.run_id).where(m.c.study_id == study_id)
         with self._transaction() as db:
             rows = db.execute(
                 select(r.c.status, func.count(), func.sum(r.c.price)).where(r.c.run_id.in_(mine)).group_by(r.c.status)
             ).all()
         return {status: (count, float(price)) for status, count, price in rows}
+
+    def errors_of(self, study_id: str) -> list[str]:
+        """What the study's failed runs said, each once."""
+        r, m = schema.runs, schema.members
+        mine = select(m.c.run_id).where(m.c.study_id == study_id)
+        with self._transaction() as db:
+            said = db.scalars(select(r.c.error).distinct().where(r.c.run_id.in_(mine), r.c.error.is_not(None))).all()
+        return sorted(str(s) for s in said)
 
     def curves(self, study: Study) -> dict[str, dict[str, list[float]]]:
         """run id -> recorded curve, for the study's ended runs."""

@@ -1,0 +1,134 @@
+"""What a study costs before it is run: FLOPs by formula, minutes by measured rates, its smallest resolvable gain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from isoloss.gains.power import smallest_resolvable_gain
+from isoloss.ledger.table import RunTable
+from isoloss.planning.plan import PlannedRun
+from isoloss.planning.propose import propose
+from isoloss.planning.specs import grid, planned
+from isoloss.study import Study
+
+#: Relative seed noise of quality, and local exponent, assumed where the ledger holds no replicate to measure them on.
+ASSUMED_SD = 0.005
+ASSUMED_EXPONENT = 0.08
+
+
+@dataclass(frozen=True)
+class RoundPrice:
+    """What a round would run: runs, training FLOPs."""
+
+    phase: str
+    runs: int
+    flops: float
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """What a study would run from here on. Widening is not known before tuning: `rounds` lists it when due.
+
+    `minutes`: estimate on this machine, None where no rate is known; `smallest_gain`: what the design can resolve with
+    80% power at one rung.
+    """
+
+    study: str
+    question: str
+    resource: str
+    rungs: tuple[float, ...]
+    arms: dict[str, dict[str, Any]]
+    rounds: tuple[RoundPrice, ...]
+    flops: float
+    done_runs: int
+    workers: int
+    minutes: float | None
+    smallest_gain: float
+    smallest_gain_from: str
+
+
+def ahead(study: Study, table: RunTable) -> tuple[list[RoundPrice], list[PlannedRun]]:
+    """The rounds that are due or foreseeable, and their runs (report runs priced at the middle of each grid)."""
+    due = propose(study, table)
+    rounds = [RoundPrice(due.phase, len(due.runs), due.flops)] if due.runs else []
+    runs = list(due.runs)
+    if due.phase in ("tuning", "widening", "finalists"):
+        later = _reporting_estimate(study)
+        rounds.append(RoundPrice("reporting", len(later), sum(r.flops for r in later)))
+        runs += later
+    return rounds, runs
+
+
+def summarise(study: Study, table: RunTable, rates: Mapping[str, float], workers: int) -> PlanSummary:
+    """The plan of a study from what its ledger already holds; `rates`: algorithm -> FLOP/s on one worker."""
+    rounds, runs = ahead(study, table)
+    known = all(r.spec.algorithm in rates for r in runs)
+    seconds = sum(r.flops / rates[r.spec.algorithm] for r in runs) if known else None
+    sd, exponent, source = _noise(study, table)
+    return PlanSummary(
+        study=study.name,
+        question=study.question,
+        resource=study.ladder.resource,
+        rungs=study.ladder.rungs,
+        arms={
+            name: {"algorithm": arm.algorithm, "trials": len(grid(study, name)) if arm.sweep else 0}
+            for name, arm in study.arms.items()
+        },
+        rounds=tuple(rounds),
+        flops=sum(r.flops for r in runs),
+        done_runs=table.frame.height,
+        workers=workers,
+        minutes=None if seconds is None else seconds / workers / 60,
+        smallest_gain=smallest_resolvable_gain(study.report.seeds, sd, exponent, rungs=len(study.ladder.rungs)),
+        smallest_gain_from=source,
+    )
+
+
+def _reporting_estimate(study: Study) -> list[PlannedRun]:
+    """Report runs priced at the middle of each grid: which trial will be chosen is not known yet."""
+    found = []
+    for rung in study.ladder.rungs:
+        for arm in study.arms:
+            values = grid(study, arm)
+            middle = values[len(values) // 2]
+            found += [planned(study, arm, rung, middle, s, "report") for s in range(1, study.report.seeds + 1)]
+    return found
+
+
+def rates_of(machine: list[dict[str, Any]]) -> dict[str, float]:
+    """Algorithm -> best FLOP/s seen in the ledger's records of ended runs on this kind of machine."""
+    rates: dict[str, float] = {}
+    for record in machine:
+        seconds = sum(record["seconds"].values())
+        if record["status"] == "finished" and seconds > 0:
+            rates[record["algorithm"]] = max(rates.get(record["algorithm"], 0.0), record["price"] / seconds)
+    return rates
+
+
+def _noise(study: Study, table: RunTable) -> tuple[float, float, str]:
+    """Pooled relative seed SD of quality and the local exponent, from report runs where there are any."""
+    frame = table.frame.filter(
+        (pl.col("purpose") == "report") & (pl.col("status") == "finished") & (pl.col("test") > 0)
+    )
+    groups = frame.group_by("arm", "rung").agg(pl.col("test").log().var().alias("var"), pl.len(), pl.col("test").mean())
+    groups = groups.filter(pl.col("len") > 1)
+    if groups.height < 2 or groups["rung"].n_unique() < 2:
+        return (
+            ASSUMED_SD,
+            ASSUMED_EXPONENT,
+            f"assuming {ASSUMED_SD:.1%} seed noise and a local exponent of {ASSUMED_EXPONENT}",
+        )
+    dof = groups["len"] - 1
+    sd = math.sqrt(float(np.average(groups["var"].to_numpy(), weights=dof.to_numpy())))
+    slopes = []
+    for _, rows in groups.group_by("arm"):
+        if rows.height > 1:
+            slopes.append(-np.polyfit(np.log(rows["rung"].to_numpy()), np.log(rows["test"].to_numpy()), 1)[0])
+    exponent = max(float(np.median(slopes)), 1e-3) if slopes else ASSUMED_EXPONENT
+    return sd, exponent, f"seed noise {sd:.1%} and local exponent {exponent:.3f} measured on this study's runs"
