@@ -1,3 +1,21 @@
-"""isoloss measures algorithmic progress: how many times less of a resource a new learning algorithm needs."""
+"""isoloss measures algorithmic progress: how many times less of a resource a new learning algorithm needs.
+
+Every verb of the command line is a function here: ``isoloss.run``, ``plan``, ``gain``, ``fit``, ``status``
+(and ``isoloss.api.report``: the name is the package's here). Algorithms and tasks of your own register with ``isoloss.algorithms.algorithm`` and ``isoloss.tasks.task``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "fit", "gain", "plan", "run", "status"]
+
+
+def __getattr__(name: str) -> Any:
+    # loaded on first use, so that `import isoloss` and `isoloss --help` stay instant
+    if name in ("fit", "gain", "plan", "run", "status"):
+        from isoloss import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'isoloss' has no attribute {name!r}")

@@ -16,7 +16,8 @@ import numpy as np
 from isoloss.errors import IsolossError, MissingError, StudyError, TableError
 from isoloss.gains.analysis import StudyResult
 from isoloss.gains.arms import ArmRuns
-from isoloss.gains.result import GainCurve
+from isoloss.gains.result import GainCurve, to_json
+from isoloss.laws import FittedLaw
 from isoloss.ledger.external import ExternalRuns, read_frame, read_runs, rungs_of
 from isoloss.study import Study, check_names, read_study
 
@@ -218,7 +219,7 @@ def fit(
     objective: str | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
-) -> Any:
+) -> FittedLaw:
     """Fit a scaling law to anybody's run table; returns a `FittedLaw`. Raises `TableError` in one line."""
     from isoloss.laws import LAWS
     from isoloss.ledger.external import GUESSES, numeric
@@ -367,3 +368,42 @@ def versions() -> str:
     from isoloss import __version__
 
     return f"isoloss {__version__}, Python {platform.python_version()}, {sys.platform}"
+
+
+def gain_json(curve: GainCurve) -> dict[str, Any]:
+    """The answer of ``isoloss gain --json``: gains by index, slope, crossover, verdict, diagnostics, laws.
+
+    With budgets asked for, ``gains`` holds those; without, the gain at every rung.
+    """
+    shown = curve.asked or curve.points
+    keep = ("at", "gain", "interval", "region", "quality", "decades_out", "note")
+    gains: dict[str, list[Any]] = {}
+    for point in shown:
+        row = to_json(point)
+        gains.setdefault(point.index, []).append({k: row[k] for k in keep if row[k] not in ("", None) or k == "gain"})
+    whole = to_json(curve)
+    rest = ("overlap", "laws", "floors", "slopes", "rungs", "level", "draws", "seed", "mode")
+    return {
+        "baseline": curve.baseline,
+        "candidate": curve.candidate,
+        "resource": curve.resource,
+        "quality": curve.quality,
+        "gains": gains,
+        "slope": whole["slope"],
+        "crossover": whole["crossover"],
+        "verdict": whole["verdict"],
+        "diagnostics": whole["diagnostics"],
+        **{k: whole[k] for k in rest},
+    }
+
+
+def law_json(fitted: FittedLaw) -> dict[str, Any]:
+    """The answer of ``isoloss fit --json``: parameters with 95% intervals, objective, diagnostics."""
+    return {
+        "law": fitted.name,
+        "parameters": {
+            name: {"value": float(value), "interval": fitted.interval(name)} for name, value in fitted.params.items()
+        },
+        "objective": float(fitted.objective),
+        "diagnostics": to_json(fitted.diagnostics),
+    }

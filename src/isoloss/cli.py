@@ -1,0 +1,294 @@
+"""The command line: parse, call, print. Every verb is a function of `isoloss.api`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from isoloss import __version__
+from isoloss.errors import IsolossError
+
+app = typer.Typer(
+    name="isoloss",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "How many times less of a resource does a new learning algorithm need to match an old one, "
+        "how sure are we, and does the gain hold with scale?\n\n"
+        "Start with [bold]isoloss run studies/quickstart.toml[/], or bring your own runs: "
+        "[bold]isoloss gain runs.csv --baseline A --candidate B[/]."
+    ),
+)
+
+StudyPath = Annotated[Path, typer.Argument(help="A study file (TOML).", show_default=False)]
+LedgerFlag = Annotated[
+    str | None,
+    typer.Option("--ledger", help="The run database: a file, or a URL. Default: $ISOLOSS_LEDGER, else isoloss.sqlite."),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON instead of text.")]
+OutFlag = Annotated[Path, typer.Option("--out", help="Folder for reports; each study gets a folder in it.")]
+WorkersFlag = Annotated[
+    int | None, typer.Option("--workers", "-j", min=1, help="Worker processes, one thread each. Default: one a core.")
+]
+
+
+class _Engine(StrEnum):
+    local = "local"
+
+
+class _Kind(StrEnum):
+    algorithms = "algorithms"
+    tasks = "tasks"
+    laws = "laws"
+    resources = "resources"
+    studies = "studies"
+
+
+class _Mode(StrEnum):
+    curve = "curve"
+    frontier = "frontier"
+    exact = "exact"
+
+
+def _out() -> Console:
+    return Console(highlight=False)
+
+
+def _err() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"isoloss {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    study: StudyPath,
+    workers: WorkersFlag = None,
+    engine: Annotated[_Engine, typer.Option(help="Where runs run.")] = _Engine.local,
+    ledger: LedgerFlag = None,
+    out: OutFlag = Path("reports"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a study to its verdict and write its report page.
+
+    Stop it at any moment and run it again: finished runs are kept and never trained twice. Two of these commands on
+    one ledger share the work.
+    """
+    from isoloss import api
+    from isoloss.gains.result import to_json
+    from isoloss.report import print_result
+    from isoloss.report.live import LiveProgress
+
+    with LiveProgress(_err()) as live:
+        result, page = api.run(study, workers=workers, engine=engine.value, ledger=ledger, out=out, observer=live)
+    if as_json:
+        _print_json(to_json(result))
+    else:
+        print_result(result, _out())
+        _out().print(f"\nReport: [bold]{escape(str(page))}[/]", soft_wrap=True)
+    if not result.comparisons or result.counts.get("failed"):
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    study: StudyPath,
+    ledger: LedgerFlag = None,
+    workers: WorkersFlag = None,
+    timing: Annotated[
+        bool,
+        typer.Option("--timing/--no-timing", help="Time a seconds-long run of each algorithm not yet in the ledger."),
+    ] = True,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a study would run: rounds, FLOPs, minutes, and the smallest gain it can resolve."""
+    from isoloss import api
+    from isoloss.gains.result import to_json
+    from isoloss.report.plans import print_plan
+
+    summary = api.plan(study, ledger=ledger, workers=workers, timing=timing)
+    _print_json(to_json(summary)) if as_json else print_plan(summary, _out())
+
+
+@app.command()
+def gain(
+    runs: Annotated[Path, typer.Argument(help="A CSV or Parquet file, one finished run a row.", show_default=False)],
+    baseline: Annotated[str, typer.Option("--baseline", "-b", help="The arm to improve on.", show_default=False)],
+    candidate: Annotated[
+        str, typer.Option("--candidate", "-c", help="The arm that may be better.", show_default=False)
+    ],
+    resource: Annotated[
+        str | None, typer.Option(help="Column of the resource that is scaled (FLOPs, tokens, ...).")
+    ] = None,
+    quality: Annotated[str | None, typer.Option(help="Column of the quality reached (loss, error, ...).")] = None,
+    arm_column: Annotated[str | None, typer.Option(help="Column that names the arm.")] = None,
+    seed_column: Annotated[
+        str | None, typer.Option(help="Column of seeds; equal seeds of two arms are paired.")
+    ] = None,
+    rung_column: Annotated[
+        str | None, typer.Option(help="Column of planned budgets; default: grouped by resource.")
+    ] = None,
+    floor: Annotated[str, typer.Option(help="Irreducible quality: shared, free, or a number to pin it.")] = "shared",
+    mode: Annotated[
+        _Mode, typer.Option(help="curve: along a ladder; frontier: Pareto; exact: equal by construction.")
+    ] = _Mode.curve,
+    higher_is_better: Annotated[
+        bool, typer.Option("--higher-is-better", help="Quality is an accuracy or score.")
+    ] = False,
+    at: Annotated[list[float] | None, typer.Option(help="Also give the gain at this budget (may be repeated).")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure the gain between two arms of anybody's runs.
+
+    Columns that are not named are guessed from their names. Example:
+
+        isoloss gain runs.csv --baseline adamw --candidate muon --at 1e18
+    """
+    from isoloss import api
+    from isoloss.report import print_gain
+
+    curve = api.gain(
+        runs,
+        baseline,
+        candidate,
+        resource=resource,
+        quality=quality,
+        arm_column=arm_column,
+        seed_column=seed_column,
+        rung_column=rung_column,
+        floor=_floor(floor),
+        mode=mode.value,
+        higher_is_better=higher_is_better,
+        at=at or (),
+    )
+    _print_json(api.gain_json(curve)) if as_json else print_gain(curve, _out())
+
+
+@app.command()
+def fit(
+    runs: Annotated[Path, typer.Argument(help="A CSV or Parquet file, one finished run a row.", show_default=False)],
+    law: Annotated[str, typer.Option(help="The law; see `isoloss list laws`.")] = "power-floor",
+    arm: Annotated[str | None, typer.Option(help="Only runs of this arm.")] = None,
+    resource: Annotated[str | None, typer.Option(help="Column of the resource (laws of one variable).")] = None,
+    parameters: Annotated[str | None, typer.Option(help="Column of parameter counts (chinchilla).")] = None,
+    tokens: Annotated[str | None, typer.Option(help="Column of training tokens (chinchilla).")] = None,
+    quality: Annotated[str | None, typer.Option(help="Column of the loss.")] = None,
+    arm_column: Annotated[str | None, typer.Option(help="Column that names the arm.")] = None,
+    objective: Annotated[str | None, typer.Option(help="squared or huber-log, where the law offers a choice.")] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, max=100_000, help="Resamples for the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fit a scaling law to anybody's runs, with intervals."""
+    from isoloss import api
+    from isoloss.report.laws import print_law
+
+    fitted = api.fit(
+        runs,
+        law=law,
+        arm=arm,
+        resource=resource,
+        parameters=parameters,
+        tokens=tokens,
+        quality=quality,
+        arm_column=arm_column,
+        objective=objective,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    _print_json(api.law_json(fitted)) if as_json else print_law(fitted, _out())
+
+
+@app.command()
+def status(
+    study: Annotated[Path | None, typer.Argument(help="A study file; default: every study in the ledger.")] = None,
+    ledger: LedgerFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a ledger holds: runs finished, diverged, failed, running, queued."""
+    from isoloss import api
+    from isoloss.report.plans import print_status
+
+    rows = api.status(study, ledger=ledger)
+    _print_json(rows) if as_json else print_status(rows, _out())
+
+
+@app.command()
+def report(
+    study: StudyPath, ledger: LedgerFlag = None, out: OutFlag = Path("reports"), as_json: JsonFlag = False
+) -> None:
+    """Rebuild a study's report page from its ledger, as far as it goes; trains nothing."""
+    from isoloss import api
+    from isoloss.gains.result import to_json
+
+    result, page = api.report(study, ledger=ledger, out=out)
+    if as_json:
+        _print_json(to_json(result))
+    else:
+        _out().print(f"Report: [bold]{escape(str(page))}[/]", soft_wrap=True)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[_Kind, typer.Argument(help="What to list.")] = _Kind.algorithms,
+    as_json: JsonFlag = False,
+) -> None:
+    """List what can be named: algorithms, tasks, laws, resources, studies."""
+    from isoloss import api
+    from isoloss.report.plans import print_list
+
+    rows = api.known(kind.value)
+    _print_json(rows) if as_json else print_list(rows, _out())
+
+
+def _floor(text: str) -> str | float:
+    if text in ("shared", "free"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise IsolossError("--floor", f"'{text[:40]}' is not a floor", "give shared, free, or a number") from None
+
+
+def main() -> None:
+    """Entry point: bad input is one line on standard error and exit code 2; Ctrl-C is 130."""
+    try:
+        app()
+    except IsolossError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]isoloss:[/] {escape(str(error))}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _err().print("\nisoloss: stopped. Finished runs are kept; the same command goes on from there.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

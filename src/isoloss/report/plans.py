@@ -1,0 +1,70 @@
+"""Plans, status and lists on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from isoloss.planning.price import PlanSummary
+from isoloss.report.words import duration, number, times
+
+
+def print_plan(plan: PlanSummary, console: Console) -> None:
+    """What a study would run and what it can find."""
+    console.print(f"[bold]{escape(plan.question)}[/]")
+    rungs = ", ".join(number(r) for r in plan.rungs)
+    console.print(f"Ladder: {rungs} {plan.resource.replace('_', ' ')}", highlight=False)
+    table = Table("round", "runs", "training FLOPs", box=None, pad_edge=False, header_style="bold")
+    for r in plan.rounds:
+        table.add_row(r.phase, str(r.runs), number(r.flops))
+    if plan.rounds:
+        console.print(table)
+    else:
+        console.print("Nothing left to run: the ledger holds every run of this study.")
+    arms = Table("arm", "algorithm", "trials a rung", box=None, pad_edge=False, header_style="bold")
+    for name, arm in plan.arms.items():
+        arms.add_row(escape(name), escape(arm["algorithm"]), str(arm["trials"] or "not tuned"))
+    console.print(arms)
+    if plan.done_runs:
+        console.print(f"{plan.done_runs} runs are in the ledger already and are not trained again.", highlight=False)
+    if plan.rounds:
+        if plan.minutes is None:
+            said = "not known: no run of these algorithms has been timed on this machine (leave --no-timing away)"
+        else:
+            said = f"about {duration(plan.minutes * 60)} with {plan.workers} workers"
+        console.print(f"Time: {said}; widening, where a best value lies at an edge, comes on top.", highlight=False)
+    console.print(
+        f"Smallest gain it can tell from 1 at one rung (80% power): {times(plan.smallest_gain)}, "
+        f"{plan.smallest_gain_from}.",
+        highlight=False,
+    )
+
+
+def print_status(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Each study's runs by status."""
+    if not rows:
+        console.print("The ledger holds no study yet.")
+        return
+    table = Table("study", "id", "finished", "diverged", "failed", "running", "queued", box=None, pad_edge=False)
+    for row in rows:
+        counts = [str(row["runs"].get(s, 0)) for s in ("finished", "diverged", "failed", "running", "queued")]
+        table.add_row(escape(row["study"]), row["study_id"][:8], *counts)
+    console.print(table)
+    for row in rows:
+        for error in row["errors"]:
+            console.print(f"[red]{escape(row['study'])}[/]: {escape(error)}", highlight=False)
+
+
+def print_list(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Rows of `isoloss list` as a table."""
+    if not rows:
+        console.print("None found.")
+        return
+    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*("" if v is None else escape(str(v)) for v in row.values()))
+    console.print(table)
