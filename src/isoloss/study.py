@@ -52,8 +52,8 @@ class Ladder(_Part):
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in RESOURCES:
-            near = difflib.get_close_matches(value, RESOURCES, n=1, cutoff=0.4)
-            raise ValueError(f"unknown resource '{value}'" + (f"; did you mean {near[0]}?" if near else ""))
+            near = difflib.get_close_matches(value, RESOURCES, n=1, cutoff=0.6)
+            raise ValueError(f"unknown resource '{value}'" + (f"; did you mean {near[0]}?" if near else "; see `isoloss list resources`"))
         return value
 
     @field_validator("rungs")
@@ -278,7 +278,7 @@ def _first_fault(path: Path, data: dict[str, Any], error: ValidationError) -> tu
         return f"{path}: {field}", "is missing" + more, "add it"
     said = fault["msg"].removeprefix("Value error, ")
     value = fault.get("input")
-    shown = "" if isinstance(value, (dict, list)) else f" (got {str(value)[:60]!r})"
+    shown = "" if isinstance(value, (dict, list)) or str(value) in said else f" (got {str(value)[:60]!r})"
     return f"{path}: {field}", said[0].lower() + said[1:] + shown + more, ""
 
 

@@ -11,37 +11,39 @@ from isoloss.gains.result import Crossover, Region
 
 Array = NDArray[np.float64]
 
-REACH = 2 * np.log(10.0)  # how far beyond the data a crossing may be read from the laws
+DECADE = np.log(10.0)
+REACH = 2 * DECADE  # how far beyond the data a crossing may be read from the laws
+HORIZON = 8 * DECADE  # how far the interval of such a crossing may extend
 
 
 def crossover(curves: Measured, law: Modelled, level: float, known: bool) -> Crossover:
     """The budget at which both arms reach the same quality.
 
     Each draw crosses inside the common budgets if its interpolated curves change order there (first to last change,
-    should noise make several); otherwise where its laws change order within two decades of the data. A crossing is
-    reported only if the draws that have none fit into one tail of the interval.
+    should noise make several); otherwise where its laws change order. A crossing is reported only if the laws of the
+    observed means put it within two decades of the data, and if the draws that have none fit into one tail of the
+    interval, which therefore is bounded where the slope of the gain is known to differ from 0 (Fieller 1954).
     """
-    low, high, inside = _measured_crossings(curves)
-    law_low, law_high = _law_crossings(curves, law)
-    none_inside = np.isnan(low) & ~inside
-    low, high = np.where(none_inside, law_low, low), np.where(none_inside, law_high, high)
-    missing = float(np.mean(np.isnan(low[1:])))
     if not known:
         return Crossover(None, None, "not identified", "the seed noise is unknown, because no rung was repeated")
-    if np.isnan(low[0]) or missing > (1 - level) / 2:
-        return Crossover(None, None, "not identified", _reason(low, missing, law))
+    low, high, inside = _measured_crossings(curves)
+    law_low, law_high = _law_crossings(curves, law)
+    elsewhere = np.isnan(low) & ~inside
+    low, high = np.where(elsewhere, law_low, low), np.where(elsewhere, law_high, high)
+    first, last = min(curves.old.x[0], curves.new.x[0]), max(curves.old.x[-1], curves.new.x[-1])
+    if inside[0]:
+        return Crossover(None, None, "not identified", "the curves cross more than once inside the measured budgets")
+    missing = float(np.mean(np.isnan(low[1:])))
+    if not first - REACH <= low[0] <= last + REACH:
+        return Crossover(None, None, "not identified", "the curves do not cross within two decades of the data")
+    if missing > (1 - level) / 2:
+        reason = f"in {missing:.0%} of bootstrap draws the curves do not cross exactly once, near the data or beyond it"
+        return Crossover(None, None, "not identified", reason)
     lo, hi = quantile_interval(low[1:], high[1:], level)
-    region: Region = "extrapolated" if none_inside[0] else "measured"
-    share = np.mean(~none_inside[1:] & ~np.isnan(low[1:]))
+    region: Region = "extrapolated" if elsewhere[0] else "measured"
+    share = np.mean(~elsewhere[1:] & ~np.isnan(low[1:]))
     where = f"the curves cross inside the measured budgets in {share:.0%} of bootstrap draws"
     return Crossover(float(np.exp(0.5 * (low[0] + high[0]))), (float(np.exp(lo)), float(np.exp(hi))), region, where)
-
-
-def _reason(low: Array, missing: float, law: Modelled) -> str:
-    share = f"in {missing:.0%} of bootstrap draws the curves do not cross exactly once within two decades of the data"
-    if np.isnan(low[0]):
-        return f"the curves do not cross within two decades of the data ({share})"
-    return share
 
 
 def _measured_crossings(curves: Measured) -> tuple[Array, Array, NDArray[np.bool_]]:
@@ -61,11 +63,11 @@ def _measured_crossings(curves: Measured) -> tuple[Array, Array, NDArray[np.bool
 
 
 def _law_crossings(curves: Measured, law: Modelled) -> tuple[Array, Array]:
-    """Changes of order of the laws outside the common budgets, within two decades of any data."""
+    """Changes of order of the laws outside the common budgets, far enough out to bound an interval."""
     old, new = curves.old, curves.new
     start, stop = max(old.x[0], new.x[0]), min(old.x[-1], new.x[-1])
-    first, last = min(old.x[0], new.x[0]) - REACH, max(old.x[-1], new.x[-1]) + REACH
-    grid = np.linspace(first, last, 97)
+    first, last = min(old.x[0], new.x[0]) - HORIZON, max(old.x[-1], new.x[-1]) + HORIZON
+    grid = np.linspace(first, last, 161)
     low, high, count = _sign_changes(grid, law.fits.log_loss(0, grid) - law.fits.log_loss(1, grid))
     usable = (count == 1) & ((low <= start) | (low >= stop))
     return np.where(usable, low, np.nan), np.where(usable, high, np.nan)

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from isoloss.gains.ladder import Ladder
 from isoloss.laws.power import fit_power_laws
@@ -20,23 +21,22 @@ Array = NDArray[np.float64]
 Source = Literal["replicates", "law residuals", "unknown"]
 
 SMALLEST_SD = 1e-6  # of ln quality: identical replicates aren't taken as proof of no noise at all
-RAW_SCALE_EVIDENCE = 1.0  # log-likelihood by which constant noise in raw units must win to be used
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
     """Standard deviation of ``ln quality`` of one run, per arm, and how well it is known.
 
-    At rung i an arm's runs scatter by ``sd * relative[i]``: `relative` is 1 where noise is a constant share of the
-    quality (`scale` ``"log"``) and ``q_ref / q_i`` where it is constant in raw units (``"raw"``). `dof` are the
-    degrees of freedom behind each `sd`; `correlation` is that of paired runs, with `pair_dof` behind it, and
+    At rung i an arm's runs scatter by ``sd * relative[i]``: `relative` is 1 if noise is a constant share of the
+    quality and ``q_ref / q_i`` if it is constant in raw units; `raw_share` weighs the second against the first.
+    `dof` are the degrees of freedom behind each `sd`; `correlation` is that of paired runs, with `pair_dof` behind it, and
     `common[i, j]` counts pairs shared by rung i of the first and j of the second arm.
     """
 
     sd: tuple[float, float]
     dof: tuple[float, float]
     relative: tuple[Array, Array]
-    scale: Literal["log", "raw"]
+    raw_share: float
     source: Source
     correlation: float
     pair_dof: int
@@ -49,26 +49,30 @@ class Noise:
     def swapped(self) -> Noise:
         """The same noise with the arms the other way round."""
         return Noise(
-            self.sd[::-1], self.dof[::-1], self.relative[::-1], self.scale, self.source,
+            self.sd[::-1], self.dof[::-1], self.relative[::-1], self.raw_share, self.source,
             self.correlation, self.pair_dof, self.common.T,
         )  # fmt: skip
 
 
 def estimate_noise(first: Ladder, second: Ladder) -> Noise:
-    """Pool seed noise per arm, choose its scale by likelihood, and estimate the correlation of paired runs.
+    """Pool seed noise per arm, weigh its two scales by likelihood, and estimate the correlation of paired runs.
 
-    The scale is ``log`` (noise proportional to quality: published seed noise falls with the loss) unless constant
-    noise in raw units explains the replicates better by more than one unit of log-likelihood, over both arms. An arm
-    with no replicates takes the scatter of its rung means about a power law instead, with that fit's degrees of
-    freedom; with too few rungs for that, the other arm's; with neither, the noise is ``unknown``.
+    Is noise a constant share of the quality, or constant in raw units? A few dozen replicates rarely tell, and the
+    wrong answer makes intervals at one end of the ladder too narrow; so the rung variance is the average under both,
+    weighted by their likelihoods over both arms (equal weights before any data). An arm with no replicates takes
+    the scatter of its rung means about a power law instead, with that fit's degrees of freedom; with too few rungs
+    for that, the other arm's; with neither, the noise is ``unknown``.
     """
     arms = (first, second)
     raw = tuple(np.exp(np.mean(a.log_q) - a.log_q) for a in arms)
     flat = tuple(np.ones(len(a.log_q)) for a in arms)
     dof = [float(np.sum(a.runs - 1)) for a in arms]
-    use_raw = _likelihood(arms, raw) > _likelihood(arms, flat) + RAW_SCALE_EVIDENCE
-    relative = raw if use_raw else flat
-    sd = [_pooled_sd(a, h) for a, h in zip(arms, relative, strict=True)]
+    raw_share = float(expit(_likelihood(arms, raw) - _likelihood(arms, flat))) if min(dof) > 0 else 0.0
+    sd = [_pooled_sd(a, h) for a, h in zip(arms, flat, strict=True)]
+    relative = list(flat)
+    for k, (a, h) in enumerate(zip(arms, raw, strict=True)):
+        if sd[k] > 0:
+            relative[k] = np.sqrt((1 - raw_share) + raw_share * (_pooled_sd(a, h) * h / sd[k]) ** 2)
     source: Source = "replicates"
     if min(dof) == 0:
         source = "law residuals"
@@ -82,9 +86,9 @@ def estimate_noise(first: Ladder, second: Ladder) -> Noise:
         if min(dof) == 0:
             source = "unknown"
     sd = [max(s, SMALLEST_SD) for s in sd]
-    common, rho, pair_dof = _pairing(first, second, relative)
+    common, rho, pair_dof = _pairing(first, second, flat)
     return Noise(
-        (sd[0], sd[1]), (dof[0], dof[1]), (relative[0], relative[1]), "raw" if use_raw else "log",
+        (sd[0], sd[1]), (dof[0], dof[1]), (relative[0], relative[1]), raw_share,
         source, rho, pair_dof, common,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Mapping
 from functools import cache
@@ -96,5 +97,6 @@ def _said(error: ValidationError, known: Mapping[str, Any]) -> str:
     fault = error.errors(include_url=False)[0]
     field = ".".join(str(p) for p in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"unknown choice '{field}'; known: {', '.join(sorted(known))}"
+        near = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
+        return f"unknown choice '{field}'; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
     return f"{field}: {fault['msg'].removeprefix('Value error, ')} (got {str(fault.get('input'))[:60]!r})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +67,9 @@ class Size:
 class LanguageAlgorithm(GradientAlgorithm):
     """A next-token model. Subclasses give `shapes`, `size` and `model`; everything else is shared by all arms."""
 
+    #: FLOPs of one optimiser update per parameter; a subclass with another optimiser states its own
+    optimizer_flops: ClassVar[float] = ADAMW_FLOPS_PER_PARAMETER
+
     class Choices(LanguageChoices):
         """See `LanguageChoices`."""
 
@@ -87,7 +90,7 @@ class LanguageAlgorithm(GradientAlgorithm):
         size = self.size(task.vocabulary, shape, choices)
         loss = 10 * task.vocabulary + 1  # log-softmax forward and backward at 5 an element
         tied = size.embedding  # the gradients of the tied matrix's two uses are added
-        return choices.batch_tokens * (size.training + loss) + (ADAMW_FLOPS_PER_PARAMETER + 2) * size.parameters + tied
+        return choices.batch_tokens * (size.training + loss) + (self.optimizer_flops + 2) * size.parameters + tied
 
     def resolve(self, task: Any, rung: Rung, choices: Any) -> Any:
         """Width, depth and steps from the rung: tokens = `tokens_per_parameter` x parameters, steps = budget / step.
@@ -122,7 +125,7 @@ class LanguageAlgorithm(GradientAlgorithm):
         """`step_flops` of the resolved choices times their steps."""
         return choices.steps * self.step_flops(task, Shape(choices.width, choices.depth), choices)
 
-    def optimiser(self, parameters: list[nn.Parameter], choices: Any) -> torch.optim.Optimizer:
+    def build_optimizer(self, parameters: list[nn.Parameter], choices: Any) -> torch.optim.Optimizer:
         """Fused Adam or AdamW at the peak rate of this width."""
         lr = choices.lr * (choices.width / REFERENCE_WIDTH) ** -choices.lr_width_exponent
         if choices.optimizer == "adam":
@@ -144,7 +147,7 @@ class LanguageAlgorithm(GradientAlgorithm):
         size = self.size(task.vocabulary, Shape(choices.width, choices.depth), choices)
         return Trainee(
             model=model,
-            optimizer=self.optimiser(list(model.parameters()), choices),
+            optimizer=self.build_optimizer(list(model.parameters()), choices),
             batches=task.batches(rows, choices.context, seed),
             loss=loss,
             evaluate=lambda split: task.evaluate(model, split, choices.context),
