@@ -36,7 +36,7 @@ sweep = { penalty = { centre = 0.1, factor = 10, points = 3 } }
 """
 
 #: A task and an algorithm that is not trained by gradient, as somebody else would write them.
-RIDGE_PLUGIN = '''
+RIDGE_PLUGIN = """
 import numpy as np
 from pydantic import Field
 from isoloss.algorithms import Algorithm, algorithm
@@ -81,7 +81,7 @@ class Ridge(Algorithm):
         qualities = {s: float(np.mean((held[s][0] @ w - held[s][1]) ** 2)) for s in spec.evaluate}
         amounts = {"examples": Amount(float(n), "counted"), "train_flops": Amount(2.0 * n * 144, "analytic")}
         return Outcome("finished", qualities, {}, amounts, {"compute": 0.0})
-'''
+"""
 
 
 @pytest.fixture

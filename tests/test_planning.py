@@ -55,7 +55,7 @@ def interior(r):
 def test_an_interior_optimum_is_tuned_then_reported_on_fresh_seeds(study):
     plans, table = play(study, interior)
     assert [p.phase for p in plans] == ["tuning", "reporting"]
-    tuning, reporting = (set(r.spec.seed for r in p.runs) for p in plans)
+    tuning, reporting = ({r.spec.seed for r in p.runs} for p in plans)
     assert not tuning & reporting
     assert all(r.spec.evaluate == ("validation",) for r in plans[0].runs)
     assert all(r.spec.choices["penalty"] == 0.1 for r in plans[1].runs)

@@ -35,9 +35,13 @@ def test_every_study_that_ships_is_valid_and_says_command_cost_and_expectation(p
         ("rungs = [16, 64, 256]", "rungs = [-1, 64]", ("ladder.rungs", "positive")),
         ("rungs = [16, 64, 256]", "rungs = [nan, 64]", ("ladder.rungs", "finite")),
         ('resource = "examples"', 'resource = "example"', ("ladder.resource", "did you mean examples?")),
-        ("step_rule = { kind = \"constant\", value = 1 }", "", ("ladder", "step_rule")),
+        ('step_rule = { kind = "constant", value = 1 }', "", ("ladder", "step_rule")),
         ('candidate = "ridge-again"', 'candidate = "rigde"', ("'rigde' is not an arm", "did you mean ridge?")),
-        ("points = 3 } }\n[arms.ridge-again]", "points = 0 } }\n[arms.ridge-again]", ("arms.ridge.sweep.penalty.points",)),
+        (
+            "points = 3 } }\n[arms.ridge-again]",
+            "points = 0 } }\n[arms.ridge-again]",
+            ("arms.ridge.sweep.penalty.points",),
+        ),
         ("question =", "question", ("not valid TOML", "line 3")),
         ("[task]\nname", "[task]\nnom", ("task.nom", "did you mean name?")),
     ],
@@ -90,7 +94,9 @@ scalars = st.one_of(st.integers(), st.floats(), st.text(max_size=8), st.booleans
 
 @settings(max_examples=200, deadline=None)
 @given(
-    field=st.sampled_from(["name", "question", "task", "ladder", "arms", "comparisons", "tuning", "report", "floor", "x"]),
+    field=st.sampled_from(
+        ["name", "question", "task", "ladder", "arms", "comparisons", "tuning", "report", "floor", "x"]
+    ),
     value=scalars,
 )
 def test_any_value_in_any_field_is_accepted_or_said_in_one_line(field, value):

@@ -162,7 +162,8 @@ class Ledger:
         m = schema.members
         with self._transaction() as db:
             known = set(db.scalars(select(schema.runs.c.run_id)))
-            held = set(db.execute(select(m.c.arm, m.c.run_id).where(m.c.study_id == study.study_id)).tuples())
+            rows_held = db.execute(select(m.c.arm, m.c.run_id).where(m.c.study_id == study.study_id)).all()
+            held = {(row.arm, row.run_id) for row in rows_held}
             new = {r.spec.run_id: r for _, r in wanted if r.spec.run_id not in known}
             if new:
                 db.execute(

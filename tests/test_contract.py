@@ -1,0 +1,100 @@
+"""One contract, every registered algorithm and task: built, trained, priced, reproduced, documented."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from isoloss.algorithms import algorithms
+from isoloss.execution.timing import smoke_run
+from isoloss.runs import RESOURCES
+from isoloss.tasks import tasks
+
+ALGORITHMS = algorithms.names()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", params=ALGORITHMS)
+def ran(request):
+    return request.param, *smoke_run(request.param, ("validation", "test"))
+
+
+def test_it_finishes_and_beats_a_constant_guess(ran):
+    _, spec, outcome, _ = ran
+    assert outcome.status == "finished", outcome.error
+    task = tasks.get(spec.task)
+    sign = -1 if task.direction == "higher" else 1
+    for quality in outcome.qualities.values():
+        assert sign * quality < sign * task.trivial_quality * (0.95 if sign > 0 else 1.05)
+
+
+def test_its_training_loss_falls(ran):
+    losses = ran[2].curve["train_loss"]
+    third = max(len(losses) // 3, 1)
+    assert sum(losses[-third:]) < sum(losses[:third])
+
+
+def test_counted_flops_match_its_own_formula(ran):
+    _, _, outcome, formula = ran
+    assert outcome.resources["train_flops"].how == "counted"
+    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.02)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(ran):
+    name, spec, outcome, _ = ran
+    again = smoke_run(name, ("validation", "test"))[1]
+    assert again.qualities == outcome.qualities and again.curve == outcome.curve
+    other = dataclasses.replace(spec, seed=spec.seed + 1)
+    task_class = tasks.get(spec.task)
+    task = task_class(task_class.Options(**spec.task_options))
+    from isoloss.runs import Context
+
+    assert algorithms.get(name)().run(task, other, Context()).curve != outcome.curve
+
+
+def test_resolving_is_idempotent(ran):
+    name, spec, _, _ = ran
+    from isoloss.algorithms import Rung
+
+    algorithm = algorithms.get(name)()
+    task_class = tasks.get(spec.task)
+    task = task_class(task_class.Options(**spec.task_options))
+    choices = algorithm.Choices(**spec.choices)
+    rung = Rung(spec.resource, spec.budget, spec.step_rule)
+    assert algorithm.resolve(task, rung, choices) == choices
+
+
+def test_its_resource_vector_is_complete(ran):
+    resources = ran[2].resources
+    wanted = {"train_flops", "inference_flops", "examples", "parameters", "active_parameters", "steps", "seconds"}
+    assert wanted <= set(resources) <= set(RESOURCES)
+    assert all(a.value > 0 and a.how in ("counted", "analytic", "modelled", "measured") for a in resources.values())
+
+
+@pytest.mark.parametrize("registry,name", [(algorithms, n) for n in ALGORITHMS] + [(tasks, n) for n in tasks.names()])
+def test_its_card_is_complete(registry, name):
+    card = registry.get(name).card
+    assert card.name == name and card.version >= 1
+    assert 1800 < card.year <= 2100 and len(card.source) > 10 and len(card.summary) > 10
+    if registry is algorithms:
+        assert len(card.claim) > 10 and {"task", "resource", "budget"} <= set(card.smoke)
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_a_task_states_what_people_and_laws_need(name):
+    task = tasks.get(name)
+    assert task.quality and task.direction in ("lower", "higher") and task.floor.kind in ("shared", "free", "known")
+    assert set(task.resources) <= set(RESOURCES)
+    built = task()
+    built.prepare()
+    facts = built.facts()
+    assert facts and all(isinstance(k, str) for k in facts)
