@@ -76,15 +76,20 @@ def shingles(blocks: np.ndarray) -> np.ndarray:
     return hashes
 
 
+def _sampled(blocks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (hashes, which of them are compared), a few blocks at a time: hashes are eight times the text."""
+    for first in range(0, len(blocks), 32):
+        hashes = shingles(blocks[first : first + 32])
+        yield hashes, hashes % SHINGLE_SAMPLE == 0
+
+
 def known_share(blocks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """For each block, the share of its sampled shingles that occur anywhere in `reference`."""
-    known = shingles(reference)
-    known = known[known % SHINGLE_SAMPLE == 0]
-    own = shingles(blocks)
-    sampled = own % SHINGLE_SAMPLE == 0
+    known = np.concatenate([hashes[compared] for hashes, compared in _sampled(reference)])
+    own, compared = (np.concatenate(parts) for parts in zip(*_sampled(blocks), strict=True))
     hits = np.zeros(own.shape, dtype=bool)
-    hits[sampled] = np.isin(own[sampled], known)
-    return hits.sum(1) / np.maximum(sampled.sum(1), 1)
+    hits[compared] = np.isin(own[compared], known)
+    return hits.sum(1) / np.maximum(compared.sum(1), 1)
 
 
 def build() -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -16,19 +16,23 @@ from isoloss.algorithms.base import Rung
 from isoloss.algorithms.language.sizing import Shape, choose
 from isoloss.errors import StudyError
 from isoloss.tasks.base import Options, Task
+from isoloss.training.adam import FusedAdam
 from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER
 from isoloss.training.gradient import GradientAlgorithm, Trainee
 from isoloss.training.schedules import cosine, inverse_sqrt
 
 SCHEDULES: dict[str, Callable[[float], float]] = {"cosine": cosine, "inverse_sqrt": inverse_sqrt}
 REFERENCE_WIDTH = 16
+REFERENCE_BATCH = 128
 FEWEST_STEPS = 20
 
 
 class LanguageChoices(Options):
     """Hyper-parameters of any language model trained here.
 
-    `lr`: peak learning rate at width 16; at width d it is ``lr * (d / 16) ** -lr_width_exponent``.
+    `lr`: peak learning rate of a model of width 16 on batches of 128 tokens; with width d and batch B it is
+    ``lr * (d / 16) ** -lr_width_exponent * (B / 128) ** lr_batch_exponent``, so that one sweep brackets the best rate
+    at every rung (square root in the batch: Malladi et al. 2022, arXiv 2205.10287).
     `batch_tokens`: tokens a step, a multiple of `context`. `context`: window the model is trained and evaluated on.
     `tokens_per_parameter`: the balance that the rung's budget is split by (Hoffmann et al. 2022, approach 1-3: about
     20). `width`, `depth`, `steps`: decided by the rung when left out. `betas`, `weight_decay`: of Adam or AdamW.
@@ -36,7 +40,8 @@ class LanguageChoices(Options):
     """
 
     lr: float = Field(1e-2, gt=0)
-    lr_width_exponent: float = Field(0.0, ge=-2, le=2)
+    lr_width_exponent: float = Field(1.0, ge=-2, le=2)
+    lr_batch_exponent: float = Field(0.5, ge=-2, le=2)
     batch_tokens: int = Field(512, gt=0)
     context: int = Field(64, gt=0)
     tokens_per_parameter: float = Field(20.0, gt=0)
@@ -126,11 +131,11 @@ class LanguageAlgorithm(GradientAlgorithm):
         return choices.steps * self.step_flops(task, Shape(choices.width, choices.depth), choices)
 
     def build_optimizer(self, parameters: list[nn.Parameter], choices: Any) -> torch.optim.Optimizer:
-        """Fused Adam or AdamW at the peak rate of this width."""
-        lr = choices.lr * (choices.width / REFERENCE_WIDTH) ** -choices.lr_width_exponent
-        if choices.optimizer == "adam":
-            return torch.optim.Adam(parameters, lr, choices.betas, fused=True)
-        return torch.optim.AdamW(parameters, lr, choices.betas, weight_decay=choices.weight_decay, fused=True)
+        """Adam or AdamW at the peak rate of this width and batch."""
+        scale = (choices.width / REFERENCE_WIDTH) ** -choices.lr_width_exponent
+        scale *= (choices.batch_tokens / REFERENCE_BATCH) ** choices.lr_batch_exponent
+        decay = choices.weight_decay if choices.optimizer == "adamw" else 0.0
+        return FusedAdam(parameters, choices.lr * scale, choices.betas, decay)
 
     def build(self, task: Any, choices: Any, seed: int) -> Trainee:
         """Model from torch's seeded generator, data order from (seed, batch shape) alone, state carried by window."""

@@ -56,7 +56,7 @@ class LSTMLanguageModel(nn.Module):
         "task": "language/sotu",
         "resource": "train_flops",
         "budget": 3e8,
-        "choices": {"lr": 0.03, "batch_tokens": 256},
+        "choices": {"batch_tokens": 256},
     },
 )
 class LSTM(LanguageAlgorithm):
@@ -65,6 +65,7 @@ class LSTM(LanguageAlgorithm):
     class Choices(LanguageChoices):
         """See `LanguageChoices`; depth is always 1."""
 
+        lr: float = Field(0.06, gt=0)
         depth: int | None = Field(1, ge=1, le=1)
 
     def shapes(self, choices: Any) -> Iterator[Shape]:

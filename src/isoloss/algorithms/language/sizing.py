@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,16 +30,22 @@ class Shape:
 def choose(shapes: Iterable[Shape], ratio: Callable[[Shape], float]) -> Shape:
     """The shape whose `ratio` (tokens per parameter, as a multiple of the asked one) is nearest to 1 in logarithm.
 
-    `shapes` is smallest first and `ratio` falls along each depth. For each depth the best width is found, then the
-    depth whose aspect is nearest to ``width = 16 depth``: size stays smooth in the budget where a fixed
-    depth-from-width rule would jump.
+    `shapes` runs through each depth from narrow to wide, along which `ratio` falls. For each depth the best width is
+    found, then the depth whose aspect is nearest to ``width = 16 depth``: size stays smooth in the budget where a
+    fixed depth-from-width rule would jump.
 
     >>> choose([Shape(d, l) for l in (1, 2) for d in range(4, 64, 4)], lambda s: 8000 / (s.width**2 * s.depth * 12))
     Shape(width=24, depth=1)
     """
-    best: dict[int, tuple[float, Shape]] = {}
-    for shape in shapes:
-        miss = abs(math.log(ratio(shape)))
-        if shape.depth not in best or miss < best[shape.depth][0]:
-            best[shape.depth] = (miss, shape)
-    return min((shape for _, shape in best.values()), key=lambda s: abs(math.log(s.width / (ASPECT * s.depth))))
+    best = []
+    for _, same_depth in itertools.groupby(shapes, key=lambda s: s.depth):
+        nearest: tuple[float, Shape] | None = None
+        for shape in same_depth:
+            here = ratio(shape)
+            if nearest is None or abs(math.log(here)) < nearest[0]:
+                nearest = abs(math.log(here)), shape
+            if here < 1:  # wider ones are further off
+                break
+        assert nearest is not None
+        best.append(nearest[1])
+    return min(best, key=lambda s: abs(math.log(s.width / (ASPECT * s.depth))))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import nn
 
 from isoloss.algorithms import algorithm
@@ -172,7 +173,7 @@ class Transformer(LanguageAlgorithm):
         "task": "language/sotu",
         "resource": "train_flops",
         "budget": 3e8,
-        "choices": {"lr": 0.01, "batch_tokens": 256},
+        "choices": {"batch_tokens": 256},
     },
 )
 class TransformerRetro(Transformer):
@@ -181,6 +182,7 @@ class TransformerRetro(Transformer):
     class Choices(TransformerChoices):
         """`TransformerChoices` with the defaults of 2017."""
 
+        lr: float = Field(0.014, gt=0)
         feed_forward: Literal["relu", "gelu", "swiglu"] = "gelu"
         norm: Literal["layer", "rms"] = "layer"
         placement: Literal["pre", "post"] = "post"
@@ -201,7 +203,7 @@ class TransformerRetro(Transformer):
         "task": "language/sotu",
         "resource": "train_flops",
         "budget": 3e8,
-        "choices": {"lr": 0.01, "batch_tokens": 256},
+        "choices": {"batch_tokens": 256},
     },
 )
 class TransformerModern(Transformer):
@@ -209,3 +211,6 @@ class TransformerModern(Transformer):
 
     class Choices(TransformerChoices):
         """`TransformerChoices` with the defaults of 2023."""
+
+        lr: float = Field(0.022, gt=0)
+        lr_width_exponent: float = Field(0.75, ge=-2, le=2)
