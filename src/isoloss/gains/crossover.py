@@ -63,14 +63,12 @@ def _measured_crossings(curves: Measured) -> tuple[Array, Array, NDArray[np.bool
 
 
 def _law_crossings(curves: Measured, law: Modelled) -> tuple[Array, Array]:
-    """Changes of order of the laws outside the common budgets, far enough out to bound an interval."""
+    """The one change of order of the laws, NaN where there is none or more, far enough out to bound an interval."""
     old, new = curves.old, curves.new
-    start, stop = max(old.x[0], new.x[0]), min(old.x[-1], new.x[-1])
     first, last = min(old.x[0], new.x[0]) - HORIZON, max(old.x[-1], new.x[-1]) + HORIZON
     grid = np.linspace(first, last, 161)
     low, high, count = _sign_changes(grid, law.fits.log_loss(0, grid) - law.fits.log_loss(1, grid))
-    usable = (count == 1) & ((low <= start) | (low >= stop))
-    return np.where(usable, low, np.nan), np.where(usable, high, np.nan)
+    return np.where(count == 1, low, np.nan), np.where(count == 1, high, np.nan)
 
 
 def _sign_changes(grid: Array, difference: Array) -> tuple[Array, Array, NDArray[np.int64]]:

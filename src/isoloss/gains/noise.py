@@ -29,8 +29,8 @@ class Noise:
 
     At rung i an arm's runs scatter by ``sd * relative[i]``: `relative` is 1 if noise is a constant share of the
     quality and ``q_ref / q_i`` if it is constant in raw units; `raw_share` weighs the second against the first.
-    `dof` are the degrees of freedom behind each `sd`; `correlation` is that of paired runs, with `pair_dof` behind it, and
-    `common[i, j]` counts pairs shared by rung i of the first and j of the second arm.
+    `dof` are the degrees of freedom behind each `sd`; `correlation` is that of paired runs, `pair_dof` those behind it,
+    and `common[i, j]` counts pairs shared by rung i of the first and j of the second arm.
     """
 
     sd: tuple[float, float]
