@@ -53,10 +53,10 @@ class ImageClassifier(GradientAlgorithm):
     class Choices(GradientAlgorithm.Choices):
         """Hyper-parameters of a convolutional arm. `labels` and `steps` are set by the rung where left out."""
 
-        lr: float = Field(1e-2, gt=0)
+        lr: float = Field(3e-2, gt=0)
         width: int = Field(16, ge=1)
-        batch: int = Field(32, ge=2)
-        weight_decay: float = Field(1e-2, ge=0)
+        batch: int = Field(64, ge=2)
+        weight_decay: float = Field(1.0, ge=0)
         steps: int | None = Field(None, ge=1)
         labels: int | None = Field(None, ge=2)
 
