@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoloss.errors import TableError, UnknownNameError
-from isoloss.laws.chinchilla import HUBER_DELTA, OBJECTIVES, fit_chinchilla
+from isoloss.laws.chinchilla import fit_chinchilla
 from isoloss.laws.fitted import FittedLaw
-from isoloss.laws.power import PowerFits, fit_power_laws
-from isoloss.laws.resample import resample_weights
+from isoloss.laws.separable import check_loss, check_positive, fit_separable
 
 Array = NDArray[np.float64]
 
@@ -23,8 +22,8 @@ def fit_power(columns: Mapping[str, Any], loss: Any, **options: Any) -> FittedLa
 
 
 def fit_power_floor(columns: Mapping[str, Any], loss: Any, **options: Any) -> FittedLaw:
-    """Fit ``L = E + A x^-alpha`` with ``0 <= E < min(L)`` to one column; options as `fit`."""
-    return _fit_one_column("power-floor", "shared", 3, columns, loss, **options)
+    """Fit ``L = E + A x^-alpha`` with ``E >= 0`` to one column; options as `fit`."""
+    return _fit_one_column("power-floor", None, 3, columns, loss, **options)
 
 
 LAWS: dict[str, Callable[..., FittedLaw]] = {
@@ -59,7 +58,7 @@ def fit(
 
 def _fit_one_column(
     name: str,
-    floor: str | float,
+    floor: float | None,
     scales: int,
     columns: Mapping[str, Any],
     loss: Any,
@@ -69,61 +68,24 @@ def _fit_one_column(
     objective: str = "squared",
     seed: int = 0,
 ) -> FittedLaw:
-    if objective not in OBJECTIVES:
-        raise TableError("objective", f"'{objective}' is not known", f"use {' or '.join(OBJECTIVES)}")
     if len(columns) != 1:
         raise TableError("columns", f"law {name} takes one column, not {sorted(columns)}", "name the resource to fit")
-    column, values = next(iter(columns.items()))
-    c, y = np.asarray(values, float), np.asarray(loss, float)
-    if len(c) != len(y):
-        raise TableError("columns", f"{column} and loss have {len(c)} and {len(y)} rows", "give one per run")
-    for what, v in ((column, c), ("loss", y)):
-        if not np.all(np.isfinite(v) & (v > 0)):
-            raise TableError(what, "holds values that are not finite and positive", "correct or remove those runs")
-    distinct = len(np.unique(np.round(np.log(c), 2)))
-    if distinct < scales:
-        raise TableError(column, f"takes {distinct} distinct scale(s)", f"run at least {scales} for law {name}")
-    if np.ptp(y) <= 1e-12 * y.max():
-        raise TableError("loss", "is the same in every row", "check the column")
-    weight, facts = resample_weights(len(y), clusters, bootstrap, np.random.default_rng([seed, 3]))
-    fits = _robust(np.log(c), y, np.concatenate([np.ones((1, len(y))), weight]), floor, objective)
-    named = {"A": fits.scale()[:, 0], "alpha": fits.exponent[:, 0]}
-    if floor == "shared":
-        named = {"E": fits.floor[:, 0], **named}
-    at_bound = (["alpha"] if fits.exponent_at_bound[0, 0] else []) + (["E"] if fits.floor_at_bound[0, 0] else [])
+    column, given = next(iter(columns.items()))
+    y = check_loss(loss)
+    c = check_positive(column, given, len(y), scales)
+    found = fit_separable(np.log(c)[None], y, floor, objective, bootstrap, clusters, seed)
+    values = {"A": found.scale[:, 0], "alpha": found.exponent[:, 0]}
+    if floor is None:
+        values = {"E": found.floor, **values}
 
-    def formula(params: Mapping[str, Any], given: Mapping[str, Any]) -> Array:
-        return params.get("E", 0.0) + params["A"] * given[column] ** -params["alpha"]
+    def formula(params: Mapping[str, Any], at: Mapping[str, Any]) -> Array:
+        return params.get("E", 0.0) + params["A"] * at[column] ** -params["alpha"]
 
-    residual = np.log(y) - fits.log_loss(0, np.log(c))[0] if objective == "huber-log" else None
     return FittedLaw(
         name=name,
-        params={k: float(v[0]) for k, v in named.items()},
-        draws={k: v[1:] for k, v in named.items()},
-        objective=float(fits.chi2[0]) if residual is None else float(np.sum(_huber(residual))),
+        params={k: float(v[0]) for k, v in values.items()},
+        draws={k: v[1:] for k, v in values.items()},
+        objective=found.objective,
         formula=formula,
-        diagnostics={
-            "objective": objective,
-            "delta": HUBER_DELTA if objective == "huber-log" else None,
-            "rows": len(y),
-            "at_bound": at_bound,
-            **facts,
-        },
+        diagnostics=found.facts,
     )
-
-
-def _robust(log_c: Array, y: Array, weight: Array, floor: str | float, objective: str) -> PowerFits:
-    """Least squares on the loss, or Huber on its logarithm by iterated reweighting."""
-    loss = np.broadcast_to(y, weight.shape)
-    if objective == "squared":
-        return fit_power_laws([log_c], [loss], [weight], floor)
-    fits = fit_power_laws([log_c], [loss], [weight / y**2], floor)
-    for _ in range(20):
-        miss = np.abs(np.log(y) - fits.log_loss(0, log_c))
-        fits = fit_power_laws([log_c], [loss], [weight / y**2 * HUBER_DELTA / np.maximum(miss, HUBER_DELTA)], floor)
-    return fits
-
-
-def _huber(r: Array) -> Array:
-    size = np.abs(r)
-    return np.where(size <= HUBER_DELTA, 0.5 * r**2, HUBER_DELTA * (size - 0.5 * HUBER_DELTA))
