@@ -257,11 +257,11 @@ def test_the_rung_sets_size_and_steps(name, budget, batch_tokens, task):
 def test_impossible_choices_are_refused_with_a_remedy(name, task):
     for budget, choices in ((1e5, {}), (1e9, {"batch_tokens": 100}), (1e9, {"context": 96, "batch_tokens": 96})):
         with pytest.raises(StudyError, match=";"):
-            algorithm, decided = resolved(name, task, budget, **choices)
-            algorithm.build(task, decided, 0)
-            next(task.batches(1, decided.context, 0))
+            resolved(name, task, budget, **choices)
     with pytest.raises(StudyError, match="train_flops"):
         algorithms.get(name)().resolve(task, Rung("examples", 1e6), algorithms.get(name).Choices())
+    with pytest.raises(StudyError, match="multiple of 16"):
+        resolved("language/transformer-modern", task, 1e9, width=17)
 
 
 @ARMS

@@ -238,6 +238,11 @@ class Sotu(Task):
         """Distinct training bytes among the first `drawn` of `batches`: none repeats before all have been read."""
         return min(drawn, float(self.corpus.splits["train"].size))
 
+    def check_window(self, window: int) -> None:
+        """Raise `StudyError` for a window that would straddle blocks."""
+        if window < 1 or BLOCK % window:
+            raise StudyError("context", f"{window} does not divide {BLOCK}", "choose a power of two, e.g. 64")
+
     def batches(self, rows: int, window: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Endless pairs (input, target), each int64 of shape (rows, window), target one byte ahead.
 
@@ -246,8 +251,7 @@ class Sotu(Task):
         """
         corpus = self.corpus
         train = corpus.splits["train"]
-        if window < 1 or BLOCK % window:
-            raise StudyError("context", f"{window} does not divide {BLOCK}", "choose a power of two, e.g. 64")
+        self.check_window(window)
         order = np.random.default_rng((VERSION, seed)).permutation(len(train))
         starts = np.arange(rows) * max(len(train) // rows, 1)
         turn = 0

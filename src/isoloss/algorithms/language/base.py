@@ -46,7 +46,7 @@ class LanguageChoices(Options):
     context: int = Field(64, gt=0)
     tokens_per_parameter: float = Field(20.0, gt=0)
     width: int | None = Field(None, ge=2)
-    depth: int | None = Field(None, ge=1)
+    depth: int | None = Field(None, ge=1, le=16)
     steps: int | None = Field(None, ge=1)
     optimizer: Literal["adam", "adamw"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.99)
@@ -100,14 +100,16 @@ class LanguageAlgorithm(GradientAlgorithm):
     def resolve(self, task: Any, rung: Rung, choices: Any) -> Any:
         """Width, depth and steps from the rung: tokens = `tokens_per_parameter` x parameters, steps = budget / step.
 
-        Raises `StudyError` where the rung is not in training FLOPs, the batch holds no whole window, or the budget
-        is too small for the smallest model.
+        Raises `StudyError` where the rung is not in training FLOPs, the context does not fit the task's blocks, the
+        batch is not a whole number of windows, or the budget is too small for the smallest model.
         """
         if rung.resource not in task.resources:
             raise StudyError("ladder.resource", f"'{rung.resource}' can't size a language model", "use train_flops")
+        task.check_window(choices.context)
         if choices.batch_tokens % choices.context:
             what = f"{choices.batch_tokens} is no multiple of the context {choices.context}"
-            raise StudyError("batch_tokens", what, f"try {max(choices.batch_tokens // choices.context, 1)} windows")
+            nearest = max(choices.batch_tokens // choices.context, 1) * choices.context
+            raise StudyError("batch_tokens", what, f"try {nearest}")
 
         def price(shape: Shape) -> tuple[float, float]:
             steps = rung.budget / self.step_flops(task, shape, choices)

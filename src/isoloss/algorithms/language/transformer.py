@@ -130,6 +130,8 @@ class Transformer(LanguageAlgorithm):
     def size(self, vocabulary: int, shape: Shape, choices: Any) -> Size:
         """A layer has 4 d^2 weights of attention plus the feed-forward's; attention costs 14 T d a token to train."""
         d, layers, context = shape.width, shape.depth, choices.context
+        if d % (2 * shape.heads):
+            raise StudyError("width", f"{d} has no {shape.heads} heads of even width", f"try a multiple of {ASPECT}")
         bias = choices.norm == "layer"
         part = self.feed_forward(choices)
         gains = d * (2 if bias else 1)
@@ -150,8 +152,6 @@ class Transformer(LanguageAlgorithm):
     def model(self, vocabulary: int, choices: Any) -> nn.Module:
         """See `TransformerLanguageModel`."""
         d, shape = choices.width, Shape(choices.width, choices.depth)
-        if d % (2 * shape.heads):
-            raise StudyError("width", f"{d} has no {shape.heads} heads of even width", f"try a multiple of {ASPECT}")
         bias = choices.norm == "layer"
         norm, part = self.norm(choices), self.feed_forward(choices)
         blocks = [
@@ -212,5 +212,4 @@ class TransformerModern(Transformer):
     class Choices(TransformerChoices):
         """`TransformerChoices` with the defaults of 2023."""
 
-        lr: float = Field(0.022, gt=0)
-        lr_width_exponent: float = Field(0.75, ge=-2, le=2)
+        lr: float = Field(0.018, gt=0)
