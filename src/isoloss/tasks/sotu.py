@@ -146,11 +146,16 @@ def _corpus(splits: dict[str, np.ndarray], counts: dict[str, Any]) -> Corpus:
 def _write(path: Path, splits: dict[str, np.ndarray], counts: dict[str, Any]) -> None:
     header = json.dumps({**counts, "blocks": {s: len(splits[s]) for s in SPLITS}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(header.ljust(_HEADER))
-        for split in SPLITS:
-            file.write(np.ascontiguousarray(splits[split]).data)
-    os.replace(file.name, path)
+    file = tempfile.NamedTemporaryFile(dir=path.parent, delete=False)
+    try:
+        with file:
+            file.write(header.ljust(_HEADER))
+            for split in SPLITS:
+                file.write(np.ascontiguousarray(splits[split]).data)
+        os.replace(file.name, path)
+    except BaseException:
+        os.unlink(file.name)
+        raise
 
 
 def _read(path: Path) -> Corpus | None:
