@@ -146,7 +146,7 @@ def _corpus(splits: dict[str, np.ndarray], counts: dict[str, Any]) -> Corpus:
 def _write(path: Path, splits: dict[str, np.ndarray], counts: dict[str, Any]) -> None:
     header = json.dumps({**counts, "blocks": {s: len(splits[s]) for s in SPLITS}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = tempfile.NamedTemporaryFile(dir=path.parent, delete=False)
+    file = tempfile.NamedTemporaryFile(dir=path.parent, delete=False)  # noqa: SIM115 (renamed after it is closed)
     try:
         with file:
             file.write(header.ljust(_HEADER))
