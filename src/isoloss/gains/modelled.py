@@ -106,9 +106,8 @@ def fit_laws(
     Birge ratio ``sqrt(chi2 / dof)``, so that the law's misfit widens whatever is read from it.
     """
     log_c = [a.log_c for a in ladders]
-    means = [np.exp(a.log_q)[None] for a in ladders]
-    weight = [(m[0] * noise.mean_sd(k, a)) ** -2.0 for k, (m, a) in enumerate(zip(means, ladders, strict=True))]
-    best = fit_power_laws(log_c, means, weight, floor)
+    weight = [noise.mean_sd(k, a) ** -2.0 for k, a in enumerate(ladders)]
+    best = fit_power_laws(log_c, [a.log_q[None] for a in ladders], weight, floor)
     chi2, n = float(best.chi2[0]), sum(len(c) for c in log_c)
     dof = n - best.parameters
     p = None
@@ -120,13 +119,13 @@ def fit_laws(
                 null += rng.chisquare(share, 4000) * nu / rng.chisquare(nu, 4000)
         p = float((1 + np.sum(null >= chi2)) / 4001)
     inflation = max(1.0, float(np.sqrt(chi2 / dof))) if p is not None and p < 0.05 else 1.0
-    loss = [
-        m * np.exp(np.concatenate([np.zeros((1, d.shape[1])), inflation * d]))
-        for m, d in zip(means, deviations, strict=True)
+    drawn = [
+        a.log_q + inflation * np.concatenate([np.zeros((1, d.shape[1])), d])
+        for a, d in zip(ladders, deviations, strict=True)
     ]
     k = best.parameters
     aicc = chi2 + 2 * k + (2 * k * (k + 1) / (n - k - 1) if n - k - 1 > 0 else np.inf)
-    fits = fit_power_laws(log_c, loss, weight, floor)
+    fits = fit_power_laws(log_c, drawn, weight, floor)
     return Modelled(floor_name(floor), fits, chi2, dof, aicc, p, inflation)
 
 

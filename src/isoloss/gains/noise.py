@@ -20,6 +20,7 @@ from isoloss.laws.power import fit_power_laws
 Array = NDArray[np.float64]
 Source = Literal["replicates", "law residuals", "unknown"]
 
+LARGEST_DEVIATION = 30.0  # of ln quality in a draw: more would overflow and say nothing else
 SMALLEST_SD = 1e-6  # of ln quality: identical replicates aren't taken as proof of no noise at all
 
 
@@ -109,7 +110,7 @@ def draw_rung_means(
             c = rho * share
             z[1][:, j] = c * z[0][:, i] + np.sqrt(1 - c**2) * z[1][:, j]
     out = [
-        s[:, None] * u * noise.relative[k] * np.sqrt(a.variance_factor)
+        np.clip(s[:, None] * u * noise.relative[k] * np.sqrt(a.variance_factor), -LARGEST_DEVIATION, LARGEST_DEVIATION)
         for k, (s, u, a) in enumerate(zip(sd, z, (first, second), strict=True))
     ]
     return out[0], out[1]
@@ -143,8 +144,8 @@ def _law_residuals(first: Ladder, second: Ladder) -> list[tuple[float, float]]:
     floor, parameters = ("shared", 5.0) if sum(sizes) - 5 >= 1 and min(sizes) >= 3 else (0.0, 4.0)
     if sum(sizes) - parameters < 1:
         return [(0.0, 0.0), (0.0, 0.0)]
-    loss = [np.exp(a.log_q)[None] for a in arms]
-    fit = fit_power_laws([a.log_c for a in arms], loss, [v**-2 for v in loss], floor)
+    log_q, weight = [a.log_q[None] for a in arms], [1 / a.variance_factor for a in arms]
+    fit = fit_power_laws([a.log_c for a in arms], log_q, weight, floor)
     squares = [
         float(np.sum((a.log_q - fit.log_loss(k, a.log_c)[0]) ** 2 / a.variance_factor)) for k, a in enumerate(arms)
     ]

@@ -4,6 +4,10 @@ The floor may be shared by the arms, free in each, or pinned. Given the floor, t
 exponents the law is linear in ``A``; so the fit is a one-dimensional profile over the floor (a grid, then golden
 section) around a two-parameter Gauss-Newton step, each vectorised over the resamples. That is variable projection
 (Golub & Pereyra 1973) along the one direction in which the problem is badly conditioned, without starts to choose.
+
+Residuals are differences of ``ln L``, weighted by their inverse variances. While noise is small that is weighted least
+squares of L itself; where it is large (errors that scatter by tens of percent) it keeps the fit free of units and of
+the pull of single high draws, and without a floor it is a straight line.
 """
 
 from __future__ import annotations
@@ -63,20 +67,20 @@ class PowerFits:
 
 def fit_power_laws(
     log_c: Sequence[Array],
-    loss: Sequence[Array],
+    log_loss: Sequence[Array],
     weight: Sequence[Array],
     floor: str | float = "shared",
 ) -> PowerFits:
-    """Weighted least squares of ``L(C) = E + A C^-alpha`` for K arms, on B resamples at once.
+    """Weighted least squares of ``ln L(C) = ln(E + A C^-alpha)`` for K arms, on B resamples at once.
 
-    `log_c[k]` (R_k,), `loss[k]` (B, R_k) > 0 and `weight[k]` (R_k,) or (B, R_k), the inverse variance of each loss.
-    `floor` is ``"shared"`` (one E for all arms), ``"free"`` (one each) or a number at which it is pinned (0 for a
-    pure power law). Bounds: ``0 <= E < min(loss)``, ``A > 0``, ``0 < alpha <= 5``. Deterministic.
+    `log_c[k]` (R_k,), `log_loss[k]` (B, R_k) and `weight[k]` (R_k,), the inverse variance of each ``ln L``. `floor`
+    is ``"shared"`` (one E for all arms), ``"free"`` (one each) or a number at which it is pinned (0 for a pure power
+    law). Bounds: ``0 <= E < min(L)``, ``A > 0``, ``0 < alpha <= 5``. Deterministic.
     """
     centre = np.array([float(np.mean(x)) for x in log_c])
     x = [np.asarray(c, float) - m for c, m in zip(log_c, centre, strict=True)]
-    y = [np.atleast_2d(np.asarray(v, float)) for v in loss]
-    w = [np.broadcast_to(np.asarray(v, float), u.shape) for v, u in zip(weight, y, strict=True)]
+    y = [np.atleast_2d(np.asarray(v, float)) for v in log_loss]
+    w = [np.asarray(v, float) for v in weight]
     arms = range(len(x))
     if floor == "free":
         parts = [_fit_shared(x[k : k + 1], y[k : k + 1], w[k : k + 1]) for k in arms]
@@ -101,8 +105,8 @@ _Given = tuple[Array, Array, Array]
 def _fit_shared(
     x: Sequence[Array], y: Sequence[Array], w: Sequence[Array]
 ) -> tuple[Array, NDArray[np.bool_], Array, Array, Array]:
-    """Profile over one floor common to all arms, in ``t = ln(best loss - E)``: fine near the data, coarse far off."""
-    best = np.min([np.min(np.where(u > 0, v, np.inf), axis=1) for v, u in zip(y, w, strict=True)], axis=0)
+    """Profile over one floor common to all arms, in ``t = -ln(1 - E / best loss)``: from no floor to one just below."""
+    best = np.exp(np.min([np.min(v, axis=1) for v in y], axis=0))
     span = -np.log(NEAREST_FLOOR)
 
     def chi2(t: Array) -> Array:
@@ -132,34 +136,33 @@ def _fit_shared(
 
 def _given_floor(x: Sequence[Array], y: Sequence[Array], w: Sequence[Array], floor: Array, steps: int) -> _Given:
     """``(chi2 (B,), reducible (B, K), exponent (B, K))`` of the arms, which separate once the floor is known."""
-    fits = [_one_arm(xk, yk - floor[:, None], wk, steps) for xk, yk, wk in zip(x, y, w, strict=True)]
+    fits = [_one_arm(xk, yk, wk, floor[:, None], steps) for xk, yk, wk in zip(x, y, w, strict=True)]
     chi2 = np.sum([f[0] for f in fits], axis=0)
     return chi2, np.stack([f[1] for f in fits], axis=1), np.stack([f[2] for f in fits], axis=1)
 
 
-def _one_arm(x: Array, y: Array, w: Array, steps: int) -> _Given:
-    """Minimise ``sum w (y - a exp(-alpha x))^2``: log-linear start, Gauss-Newton in both, then project ``a``."""
-    top = np.max(np.where(w > 0, y, -np.inf), axis=1, keepdims=True)
-    positive = np.maximum(y, 1e-6 * np.maximum(top, 1e-300))
-    log_a, slope = _line(x, np.log(positive), w * positive**2)
+def _one_arm(x: Array, y: Array, w: Array, floor: Array, steps: int) -> _Given:
+    """Minimise ``sum w (y - ln(E + a exp(-alpha x)))^2`` given E: a straight-line start, then Gauss-Newton in both."""
+    share = np.maximum(1 - floor * np.exp(-y), NEAREST_FLOOR)  # of the loss that lies above the floor
+    log_a, slope = _line(x, y + np.log(share), w * share**2)
     slope = np.clip(slope, -MAX_EXPONENT, -MIN_EXPONENT)
     for _ in range(steps):
-        f = np.exp(log_a[:, None] + slope[:, None] * x)
-        d_log_a, d_slope = _line(x, y / f - 1, w * f * f)
+        excess = np.exp(log_a[:, None] + slope[:, None] * x)
+        fitted = floor + excess
+        share = excess / fitted
+        d_log_a, d_slope = _line(x, (y - np.log(fitted)) / share, w * share**2)
         slope = np.clip(slope + np.clip(d_slope, -0.5, 0.5), -MAX_EXPONENT, -MIN_EXPONENT)
         log_a = log_a + np.clip(d_log_a, -1.0, 1.0)
-    shape = np.exp(slope[:, None] * x)
-    a = np.sum(w * y * shape, axis=1) / np.sum(w * shape * shape, axis=1)
-    a = np.maximum(a, 1e-9 * np.maximum(top[:, 0], 1e-300))
-    return np.sum(w * (y - a[:, None] * shape) ** 2, axis=1), a, -slope
+    a = np.exp(log_a)
+    fitted = floor + a[:, None] * np.exp(slope[:, None] * x)
+    return np.sum(w * (y - np.log(fitted)) ** 2, axis=1), a, -slope
 
 
 def _line(x: Array, z: Array, w: Array) -> tuple[Array, Array]:
-    """Weighted straight line ``z = p + q x`` per row: ``(p, q)``; q = 0 where fewer than two abscissae have weight."""
+    """Weighted straight line ``z = p + q x`` per row: ``(p, q)``."""
     s = np.sum(w, axis=1)
     mx = w @ x / s
     mz = np.sum(w * z, axis=1) / s
     dx = x - mx[:, None]
-    var = np.sum(w * dx * dx, axis=1)
-    q = np.where(var > 0, np.sum(w * dx * z, axis=1) / np.where(var > 0, var, 1.0), 0.0)
+    q = np.sum(w * dx * z, axis=1) / np.sum(w * dx * dx, axis=1)
     return mz - q * mx, q
