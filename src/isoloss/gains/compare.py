@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Literal
 
@@ -91,19 +92,19 @@ def compare(
 
     estimate = Estimator(ladders, curves, laws, level, known)
     span = curves.window or curves.overlap or (float(ladders[0].log_c[0]), float(ladders[0].log_c[-1]))
-    slopes = _slopes(estimate, span)
+    slopes = _slopes(estimate, span, law.kind == floor_name(asked_floor))
     slope, agrees = slopes[0], not notes.contradict(*slopes)
     points = tuple(chain(estimate.at_rungs("old"), estimate.at_rungs("new")))
     asked = tuple(estimate.at_budget(i, float(c)) for i in _INDICES for c in at)
     crossing = crossover(curves, law, level, known)
-    reading = Reading(**{**reading.__dict__, "seeds": float(np.mean([a.runs.mean() for a in ladders]))})
-    judged = verdict(estimate.levels(), slope, agrees, reading)
+    seeds = float(np.mean([a.runs.mean() for a in ladders]))
+    judged = verdict(estimate.levels(), slope, agrees, crossing, replace(reading, seeds=seeds, known=known))
     found = chain(
         *(notes.ladder_diagnostics(a, mode == "frontier") for a in ladders),
         notes.noise_diagnostics(ladders, noise),
         notes.law_diagnostics(law, floor_name(asked_floor), known),
         notes.gain_diagnostics(curves, points, asked, crossing),
-        notes.slope_diagnostics(*slopes),
+        notes.slope_diagnostics(*sorted(slopes, key=lambda s: s.basis)),
         notes.resolution_diagnostics(ladders, noise, curves, judged.gain, level),
         notes.bound_diagnostics(ladders, upper_bound),
     )
@@ -145,13 +146,19 @@ def _draws(ladders: tuple[Ladder, Ladder], noise: Noise, draws: int, rng: np.ran
     return first, second
 
 
-def _slopes(estimate: Estimator, span: Interval) -> tuple[Slope, Slope]:
-    """The slope from the chosen laws and the slope of the measured gains over the overlap, in order of preference."""
+def _slopes(estimate: Estimator, span: Interval, as_asked: bool) -> tuple[Slope, Slope]:
+    """The slopes from the laws and from the measured gains over the overlap, in order of preference.
+
+    Both cover in calibration and that of the laws is the narrower, so it comes first; unless the laws could not be
+    fitted with the floor that was asked for (too few rungs).
+    """
     law = estimate.laws[0]
     drawn = law.slope(span)
     interval = quantile_interval(drawn[1:], drawn[1:], estimate.level) if estimate.known else None
     value = float(drawn[0]) if np.isfinite(drawn[0]) else None
     note = "" if estimate.known else "no rung was repeated, so the noise is unknown"
+    if estimate.curves.window is None and estimate.known:
+        note = "the ladders do not overlap in quality, so this rests on the laws alone"
     modelled = Slope(value, interval, f"laws, floor {law.kind}", note)
     if estimate.curves.window is None:
         note = "the ladders do not overlap in quality"
@@ -159,7 +166,9 @@ def _slopes(estimate: Estimator, span: Interval) -> tuple[Slope, Slope]:
     drawn = measured_slope(estimate.curves, span)
     interval = quantile_interval(drawn[1:], drawn[1:], estimate.level) if estimate.known else None
     decades = (span[1] - span[0]) / np.log(10)
-    return modelled, Slope(float(drawn[0]), interval, "measured gains", f"over {decades:.1f} decades of overlap")
+    note = f"over {decades:.1f} decades of overlap" if estimate.known else modelled.note
+    measured = Slope(float(drawn[0]), interval, "measured gains", note)
+    return (modelled, measured) if as_asked else (measured, modelled)
 
 
 def _rungs(ladder: Ladder, noise: Noise, arm: int, level: float) -> list[RungSummary]:

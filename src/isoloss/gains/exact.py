@@ -54,7 +54,9 @@ def compare_exact(
 
     points = [point(index, i) for index in _INDICES for i in range(len(rungs))]
     slope = _slope(log_old, log_gain, n, sd, dof, t)
-    judged = verdict([points[len(rungs) - 1]], slope, True, reading)
+    reason = "qualities are equal by construction, so the curves coincide"
+    crossing = Crossover(None, None, "not identified", reason)
+    judged = verdict([points[len(rungs) - 1]], slope, True, crossing, reading)
     bands = [_band(index, log_old, log_gain, half) for index in _INDICES]
     asked = tuple(_asked(index, float(c), log_old, log_gain, half) for index in _INDICES for c in at)
     found = []
@@ -78,7 +80,7 @@ def compare_exact(
         floors=(),
         slope=slope,
         slopes=(slope,),
-        crossover=Crossover(None, None, "not identified", "qualities are equal by construction, so curves don't cross"),
+        crossover=crossing,
         verdict=judged,
         diagnostics=tuple(found),
         level=reading.level,

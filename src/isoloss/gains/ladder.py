@@ -71,7 +71,7 @@ def check_runs(arm: ArmRuns) -> None:
         raise TableError(
             where,
             f"quality {value:g} is not a positive number",
-            "use a measure that is positive and lower-is-better, and inf for a diverged run",
+            "give a positive, lower-is-better measure (1 - accuracy for an accuracy) and inf for a diverged run",
         )
 
 

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from isoloss.gains import wording
-from isoloss.gains.result import GainPoint, Interval, Level, Slope, Trend, Verdict
+from isoloss.gains.result import Crossover, GainPoint, Interval, Level, Slope, Trend, Verdict
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The words and thresholds of a verdict: names, units, the region of practical equivalence, seeds a rung."""
+    """The words and thresholds of a verdict: names, units, regions of practical equivalence, seeds a rung.
+
+    `known` is False where no run was repeated, so that nothing is known about noise.
+    """
 
     baseline: str
     candidate: str
@@ -23,6 +26,7 @@ class Reading:
     slope_rope: float
     level: float
     seeds: float
+    known: bool = True
 
 
 def level_of(interval: Interval, rope: Interval) -> Level:
@@ -47,10 +51,11 @@ def trend_of(slope: Slope, rope: float) -> Trend:
     return "constant" if -rope <= low and high <= rope else "unknown"
 
 
-def verdict(candidates: list[GainPoint], slope: Slope, agrees: bool, reading: Reading) -> Verdict:
+def verdict(candidates: list[GainPoint], slope: Slope, agrees: bool, crossing: Crossover, reading: Reading) -> Verdict:
     """Judge the first of `candidates` (largest budgets first) that settles the level, and the slope's trend.
 
-    `agrees` is False when two estimates of the slope contradict each other, which leaves the trend unknown.
+    `agrees` is False when two estimates of the slope contradict each other, which leaves the trend unknown. A measured
+    crossing is told in the sentence, because then the level is that of the larger budgets only.
     """
     point, level = candidates[0], level_of(_interval(candidates[0]), reading.rope)
     for other in candidates[1:]:
@@ -59,10 +64,13 @@ def verdict(candidates: list[GainPoint], slope: Slope, agrees: bool, reading: Re
             if settled != "unknown":
                 point, level = other, settled
     trend = trend_of(slope, reading.slope_rope) if agrees else "unknown"
-    sentence = f"{_level_sentence(point, level, reading)} {_trend_sentence(slope, trend, level, agrees, reading)}"
+    parts = [_level_sentence(point, level, reading), _trend_sentence(slope, trend, level, agrees, reading)]
+    if crossing.region == "measured" and crossing.value is not None and crossing.interval is not None:
+        ends = f"{wording.budget(crossing.interval[0])} to {wording.budget(crossing.interval[1])}"
+        parts.append(f"The curves cross at {reading.budget(crossing.value)} ({reading.level:.0%} {ends}).")
     if "unknown" in (level, trend):
-        sentence = f"{sentence} {_what_would_settle(reading)}"
-    return Verdict(level, trend, sentence, point.at, point.gain, point.interval)
+        parts.append(_what_would_settle(reading))
+    return Verdict(level, trend, " ".join(parts), point.at, point.gain, point.interval)
 
 
 def _interval(point: GainPoint) -> Interval:
@@ -76,6 +84,8 @@ def _level_sentence(point: GainPoint, level: Level, r: Reading) -> str:
     percent = f"{r.level:.0%}"
     if level in ("none", "unknown"):
         ends = f"{percent} {wording.between(low, high)}"
+        if low == 0 and math.isinf(high):
+            ends = "with no bound on it" if r.known else "with no interval"
         gain = f"the gain is {ends}" if point.gain is None else f"the gain is {wording.times(point.gain)}× ({ends})"
         if level == "unknown":
             return f"Not enough evidence of a gain or a loss: at {where}, {gain}."
@@ -110,6 +120,8 @@ def _trend_sentence(slope: Slope, trend: Trend, level: Level, agrees: bool, r: R
 
 
 def _what_would_settle(r: Reading) -> str:
+    if not r.known:
+        return "Repeat every rung with at least two seeds: without repeats there is no interval."
     extra = max(1, round(3 * r.seeds))
     seeds = f"About {extra} more seeds per rung and arm would halve the intervals"
     return f"{seeds}; a larger rung tells most about the trend."
