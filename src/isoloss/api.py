@@ -271,25 +271,29 @@ def plan(
 ) -> PlanSummary:
     """What `run` would do, its price, and the smallest gain it can resolve.
 
-    Minutes come from runs in the ledger; with `timing`, an algorithm not in it is timed on one seconds-long run.
+    Minutes come from runs in the ledger; with `timing`, an arm and rung not in it is timed on a few dozen steps.
     """
-    from isoloss.execution.timing import smoke_rate
+    from isoloss.execution.timing import seconds_of
+    from isoloss.execution.worker import use_one_thread
     from isoloss.ledger.store import Ledger
     from isoloss.ledger.table import RunTable
-    from isoloss.planning.price import ahead, rates_of, summarise
+    from isoloss.planning.price import ahead, known_seconds, samples, summarise
 
     study, url = open_study(path).study, ledger_url(ledger)
-    table, rates = RunTable.empty(), {}
+    table = RunTable.empty()
     if "://" in url or Path(url).exists():
         store = Ledger(url, create=False)
         try:
-            table, rates = store.table(study), rates_of(store.machine(study))
+            table = store.table(study)
         finally:
             store.close()
+    seconds = known_seconds(table)
     if timing:
-        wanted = {r.spec.algorithm for r in ahead(study, table)[1]}
-        rates |= {name: smoke_rate(name) for name in sorted(wanted - set(rates))}
-    return summarise(study, table, rates, workers or os.cpu_count() or 1)
+        use_one_thread()
+        for cell, runs in samples(study, ahead(study, table)[1]).items():
+            if cell not in seconds:
+                seconds[cell] = sum(seconds_of(run) for run in runs) / len(runs)
+    return summarise(study, table, seconds, workers or os.cpu_count() or 1)
 
 
 def status(path: str | os.PathLike[str] | None = None, *, ledger: str | None = None) -> list[dict[str, Any]]:

@@ -1,10 +1,16 @@
-"""How fast an algorithm runs on this machine, from its contract run."""
+"""How fast runs go on this machine, from their first steps."""
 
 from __future__ import annotations
 
+import dataclasses
+
 from isoloss.algorithms import Rung, algorithms
+from isoloss.planning.plan import PlannedRun
 from isoloss.runs import Context, Outcome, RunSpec, StepRule
 from isoloss.tasks import tasks
+
+#: Steps timed: enough that the first, counted one does not weigh.
+STEPS = 60
 
 
 def smoke_run(name: str, evaluate: tuple[str, ...] = ()) -> tuple[RunSpec, Outcome, float]:
@@ -33,8 +39,25 @@ def smoke_run(name: str, evaluate: tuple[str, ...] = ()) -> tuple[RunSpec, Outco
     return spec, algorithm.run(task, spec, Context()), algorithm.train_flops(task, choices)
 
 
-def smoke_rate(name: str) -> float:
-    """FLOP/s of the algorithm's contract run on this machine, set-up apart: an underestimate for larger rungs."""
-    _, outcome, flops = smoke_run(name)
-    spent = sum(v for phase, v in outcome.seconds.items() if phase != "setup")
-    return flops / max(spent, 1e-9)
+def seconds_of(run: PlannedRun) -> float:
+    """Estimated seconds of `run` on this machine, from its first `STEPS` steps at its own shapes.
+
+    An algorithm whose choices have no ``steps`` is timed on its contract run and scaled by FLOPs.
+    """
+    spec = run.spec
+    algorithm = algorithms.get(spec.algorithm)()
+    task_class = tasks.get(spec.task)
+    task = task_class(task_class.Options(**spec.task_options))
+    task.prepare()
+    steps = spec.choices.get("steps")
+    if not isinstance(steps, int):
+        _, outcome, flops = smoke_run(spec.algorithm)
+        return _spent(outcome) * run.flops / flops
+    short = min(STEPS, steps)
+    few = dataclasses.replace(spec, choices={**spec.choices, "steps": short}, evaluate=())
+    _spent(algorithm.run(task, dataclasses.replace(few, choices={**few.choices, "steps": 2}), Context()))  # warm up
+    return _spent(algorithm.run(task, few, Context())) * steps / short
+
+
+def _spent(outcome: Outcome) -> float:
+    return sum(v for phase, v in outcome.seconds.items() if phase != "setup")

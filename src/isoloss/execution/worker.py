@@ -25,16 +25,21 @@ def prepare(plugins: Sequence[Path]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    use_one_thread()
+    from isoloss.registry import load_plugin
+
+    for path in plugins:
+        load_plugin(path)
+
+
+def use_one_thread() -> None:
+    """Hold torch to one thread in this process: beside another busy process two threads are many times slower."""
     try:
         import torch
 
         torch.set_num_threads(1)
     except ModuleNotFoundError:
         pass  # an algorithm need not use torch; one that does says so itself
-    from isoloss.registry import load_plugin
-
-    for path in plugins:
-        load_plugin(path)
 
 
 def carry_out(spec: RunSpec) -> tuple[Outcome, dict[str, Any]]:

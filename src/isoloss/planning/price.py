@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from isoloss.planning.propose import propose
 from isoloss.planning.specs import grid, planned
 from isoloss.study import Study
 
+#: Arm and rung.
+Cell = tuple[str, float]
 #: Relative seed noise of quality, and local exponent, assumed where the ledger holds no replicate to measure them on.
 ASSUMED_SD = 0.005
 ASSUMED_EXPONENT = 0.08
@@ -65,11 +67,24 @@ def ahead(study: Study, table: RunTable) -> tuple[list[RoundPrice], list[Planned
     return rounds, runs
 
 
-def summarise(study: Study, table: RunTable, rates: Mapping[str, float], workers: int) -> PlanSummary:
-    """The plan of a study from what its ledger already holds; `rates`: algorithm -> FLOP/s on one worker."""
+def samples(study: Study, runs: Iterable[PlannedRun]) -> dict[Cell, list[PlannedRun]]:
+    """Of each arm and rung among `runs`, the first and last trial of its grid: runs to time for `summarise`."""
+    cells = dict.fromkeys((r.arm, r.rung) for r in runs)
+    ends = {(arm, rung): (grid(study, arm)[0], grid(study, arm)[-1]) for arm, rung in cells}
+    return {cell: [planned(study, *cell, values, 1, "tune") for values in both] for cell, both in ends.items()}
+
+
+def known_seconds(table: RunTable) -> dict[Cell, float]:
+    """Mean seconds of a run by arm and rung, as far as the table knows."""
+    means = table.frame.filter(pl.col("status") == "finished").group_by("arm", "rung").agg(pl.col("seconds").mean())
+    return {(row["arm"], row["rung"]): row["seconds"] for row in means.drop_nulls().iter_rows(named=True)}
+
+
+def summarise(study: Study, table: RunTable, seconds: Mapping[Cell, float], workers: int) -> PlanSummary:
+    """The plan of a study from what its ledger already holds; `seconds`: (arm, rung) -> of one run on one worker."""
     rounds, runs = ahead(study, table)
-    known = all(r.spec.algorithm in rates for r in runs)
-    seconds = sum(r.flops / rates[r.spec.algorithm] for r in runs) if known else None
+    known = all((r.arm, r.rung) in seconds for r in runs)
+    total = sum(seconds[r.arm, r.rung] for r in runs) if known else None
     sd, exponent, source = _noise(study, table)
     return PlanSummary(
         study=study.name,
@@ -84,7 +99,7 @@ def summarise(study: Study, table: RunTable, rates: Mapping[str, float], workers
         flops=sum(r.flops for r in runs),
         done_runs=table.frame.height,
         workers=workers,
-        minutes=None if seconds is None else seconds / workers / 60,
+        minutes=None if total is None else total / workers / 60,
         smallest_gain=smallest_resolvable_gain(study.report.seeds, sd, exponent, rungs=len(study.ladder.rungs)),
         smallest_gain_from=source,
     )
@@ -99,16 +114,6 @@ def _reporting_estimate(study: Study) -> list[PlannedRun]:
             middle = values[len(values) // 2]
             found += [planned(study, arm, rung, middle, s, "report") for s in range(1, study.report.seeds + 1)]
     return found
-
-
-def rates_of(machine: list[dict[str, Any]]) -> dict[str, float]:
-    """Algorithm -> best FLOP/s seen in the ledger's records of ended runs on this kind of machine."""
-    rates: dict[str, float] = {}
-    for record in machine:
-        seconds = sum(record["seconds"].values())
-        if record["status"] == "finished" and seconds > 0:
-            rates[record["algorithm"]] = max(rates.get(record["algorithm"], 0.0), record["price"] / seconds)
-    return rates
 
 
 def _noise(study: Study, table: RunTable) -> tuple[float, float, str]:
