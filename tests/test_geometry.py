@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -361,7 +362,7 @@ def test_same_seed_is_bit_identical_in_another_process():
     here = {name: trained(name, steps=20) for name in ("geometry/cnn-augmented", "geometry/p4-cnn")}
     code = (
         "import json, torch; torch.set_num_threads(1)\n"
-        "import sys; sys.path.insert(0, 'tests')\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_geometry import trained\n"
         "runs = {n: trained(n, steps=20) for n in ('geometry/cnn-augmented', 'geometry/p4-cnn')}\n"
         "print(json.dumps({n: [r.curve, dict(r.qualities)] for n, r in runs.items()}))"
