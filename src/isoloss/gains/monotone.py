@@ -124,9 +124,12 @@ def _solve(target: Array, y0: Array, y1: Array, d0: Array, d1: Array) -> Array:
     rise = y1 - y0
     t = np.clip(np.where(rise < 0, (target - y0) / np.where(rise < 0, rise, 1.0), 0.0), 0.0, 1.0)
     low, high = np.zeros(t.shape), np.ones(t.shape)
-    for _ in range(9):
+    tolerance, beyond = 1e-13 * (1 + np.abs(target)), (target > y0) | (target < y1)
+    for _ in range(24):  # 5 do for most; a piece that ends flat halves its error a few times first
         value, derivative = _hermite(t, y0, y1, d0, d1)
         miss = value - target
+        if np.all((np.abs(miss) < tolerance) | beyond):
+            break
         low, high = np.where(miss > 0, t, low), np.where(miss <= 0, t, high)
         step = t - miss / np.where(derivative < 0, derivative, -1e-300)
         t = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
