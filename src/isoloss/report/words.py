@@ -1,4 +1,4 @@
-"""Numbers, intervals and names as people read them: ``3.2×``, ``4×10¹⁰ FLOP``, ``2 min 5 s``, never ``1e+15`` or ``nan``."""
+"""Numbers, intervals and names as people read them: ``3.2×``, ``4×10¹⁰ FLOP``; never ``1e+15`` or ``nan``."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def span(interval: Interval | None) -> str:
         return f"> {_ratio(low)}"
     if low <= 0:
         return f"< {_ratio(high)}"
-    if high / low < 10 and 1e-3 <= low and high < 100:
+    if low >= 1e-3 and high < 100 and high < 10 * low:
         places = _times_places(low)
         return f"{_ratio(low, places)}–{_ratio(high, places)}"
     return f"{_ratio(low)}–{_ratio(high)}"

@@ -101,6 +101,14 @@ def linear_ticks(domain: Domain, most: int = 6) -> list[float]:
     return []
 
 
+def linear_axis(domain: Domain, most: int = 6) -> dict[str, Any]:
+    """Axis properties of a linear axis, all labels with the same decimals."""
+    ticks = linear_ticks(domain, most)
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
+    places = next((k for k in range(9) if abs(step * 10**k - round(step * 10**k)) < 1e-6), 3)
+    return labelled(ticks, lambda v: words.fixed(v, places) if abs(v) < 1e6 else words.tick(v))
+
+
 def log_axis(domain: Domain, most: int = 7) -> dict[str, Any]:
     """Axis properties of a logarithmic axis of amounts."""
     return labelled(log_ticks(domain, most), words.tick)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from isoloss.gains.result import Band
@@ -76,7 +77,7 @@ def _hatched(area: Rows, plane: Plane) -> Rows:
     left, right = plane.across.domain
     step = math.log10(right / left) / _HATCHES
     out: Rows = []
-    for p, q in zip(area, area[1:], strict=False):
+    for p, q in pairwise(area):
         a, b = math.log10(p["at"]), math.log10(q["at"])
         for k in range(math.ceil(a / step), math.ceil(b / step)):
             t = (k * step - a) / (b - a)

@@ -14,9 +14,10 @@ _INK = {"light": "#1c2024", "dark": "#e8eaed"}
 _QUIET = {"light": "#5c6470", "dark": "#a2abb7"}
 _FAINT = {"light": "#e6e8eb", "dark": "#2a3038"}
 _SURFACE = {"light": "#ffffff", "dark": "#14181d"}
-_BEYOND = {"light": "#f5f6f7", "dark": "#1a1f26"}
 _ROPE = {"light": "#dfe3e8", "dark": "#333b46"}
 FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+#: Tick labels need every superscript digit, which some of the above lack.
+TICK_FONT = "Inter, system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 @dataclass(frozen=True)
@@ -54,31 +55,33 @@ class Figure:
 
 def theme(mode: str = "light") -> dict[str, Any]:
     """Vega-Lite configuration for a light or dark surface: the only place where figures get colours and type."""
-    ink, quiet, faint = _INK[mode], _QUIET[mode], _FAINT[mode]
+    ink, quiet, faint, surface = _INK[mode], _QUIET[mode], _FAINT[mode], _SURFACE[mode]
     return {
-        "background": _SURFACE[mode],
+        "background": surface,
         "font": FONT,
         "padding": {"left": 4, "right": 10, "top": 4, "bottom": 4},
         "view": {"stroke": None},
         "range": {"category": PALETTE[mode]},
         "title": {"anchor": "start", "color": quiet, "fontSize": 12, "fontWeight": 400, "offset": 10, "frame": "group"},
         "axis": {
-            "labelColor": quiet, "titleColor": quiet, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 400,
-            "domainColor": quiet, "tickColor": quiet, "gridColor": faint, "titlePadding": 10, "labelPadding": 6, "tickSize": 4,
+            "labelColor": quiet, "titleColor": quiet, "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 400,
+            "domainColor": quiet, "tickColor": quiet, "gridColor": faint, 
+            "titlePadding": 10, "labelPadding": 6, "tickSize": 4,
         },
         "axisY": {"domain": False, "ticks": False, "labelOverlap": "greedy"},
         "axisX": {"grid": False, "labelOverlap": "greedy", "labelSeparation": 8, "labelFlush": False},
+        "axisQuantitative": {"labelFont": TICK_FONT},
         "text": {"fontSize": 12, "color": ink},
         "style": {
             "ink": {"color": ink, "stroke": ink},
             "label": {"fontSize": 12, "fontWeight": 600},
-            "halo": {"fontSize": 12, "fontWeight": 600, "stroke": _SURFACE[mode], "strokeWidth": 4, "color": _SURFACE[mode]},
-            "note": {"fontSize": 11, "color": quiet},
-            "halo-note": {"stroke": _SURFACE[mode], "strokeWidth": 3},
-            "beyond": {"color": _BEYOND[mode]},
+            "halo": {"fontSize": 12, "fontWeight": 600, "stroke": surface, "strokeWidth": 4, "color": surface},
+            "note": {"fontSize": 11, "color": quiet, "font": TICK_FONT},
+            "halo-note": {"color": surface, "stroke": surface, "strokeWidth": 3},
+            "beyond": {"color": ink, "opacity": 0.04},
             "boundary": {"color": quiet, "strokeDash": [2, 3], "strokeWidth": 1},
             "rope": {"color": _ROPE[mode]},
             "unity": {"color": quiet, "strokeWidth": 1.25},
-            "hollow": {"fill": _SURFACE[mode], "filled": True},
+            "surface": {"color": surface},
         },
     }  # fmt: skip

@@ -34,7 +34,7 @@ def figure_gain(curve: GainCurve, index: Literal["old", "new"] = "old", arms: Se
     y_domain = _gain_domain(band, points)
     plane = Plane(
         Axis(x_domain, axes.log_axis(x_domain, 8), f"{owner}’s {words.resource_axis(curve.resource)}"),
-        Axis(y_domain, axes.labelled(axes.log_ticks(y_domain, 7, anchor=1.0), words.times)),
+        Axis(y_domain, axes.labelled(axes.log_ticks(y_domain, 7, anchor=1.0), _tick)),
         tuple(map(words.plain, arms or (curve.baseline, curve.candidate))),
     )
     parts = stretches(band, plane)
@@ -59,6 +59,10 @@ def figure_gain(curve: GainCurve, index: Literal["old", "new"] = "old", arms: Se
         body=chart.to_dict(),
         rows=_rows(band, index, points, asked),
     )
+
+
+def _tick(value: float) -> str:
+    return f"{words.tick(value)}×"
 
 
 def _gain_domain(band: Band, points: list[GainPoint]) -> axes.Domain:
@@ -141,7 +145,7 @@ def _point_layers(points: list[GainPoint], arm: str, plane: Plane, shape: str = 
         ),
         *plane.dots([r for r in rows if r["region"] == "censored" and "value" in r], size=150, tooltip=tips),
         *plane.marks(gone, "text", place, style="ink", text="×", fontSize=18, dy=-8),
-        *plane.texts(named, {"align": "left", "baseline": "bottom", "dx": 7, "dy": -6}),
+        *plane.texts(named, {"align": "center", "baseline": "bottom", "dy": -8}, y="label_at"),
     ]
 
 
@@ -163,19 +167,21 @@ def _drawn(point: GainPoint, arm: str, up: axes.Domain, shape: str) -> dict[str,
         bound = low if math.isinf(high) else high
         if math.isfinite(bound) and bound > 0:
             sign = "triangle-up" if math.isinf(high) else "triangle-down"
-            row |= {"value": axes.clamp(bound, up), "shape": sign}
+            row |= {"value": axes.clamp(bound, up), "label_at": axes.clamp(bound, up), "shape": sign}
         return row
     if point.gain is not None and math.isfinite(point.gain) and point.gain > 0:
-        row["value"] = axes.clamp(point.gain, up)
+        row["value"] = row["label_at"] = axes.clamp(point.gain, up)
     if not (math.isnan(low) or math.isnan(high)):
         row |= {"low": axes.clamp(low, up), "high": axes.clamp(high, up)}
         row |= {"open_low": low < up[0], "open_high": high > up[1]}
+        if "value" in row and math.log(row["high"] / row["value"]) < 0.3 * math.log(up[1] / up[0]):
+            row["label_at"] = row["high"]
     return row
 
 
 def _rows(band: Band, index: str, points: list[GainPoint], asked: list[GainPoint]) -> Rows:
     named = ("what", "index", "at", "gain", "low", "high", "region", "decades_out")
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for what, chosen in (("rung", points), ("asked", asked)):
         for p in chosen:
             low, high = p.interval or (None, None)

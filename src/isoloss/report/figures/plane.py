@@ -76,6 +76,15 @@ class Plane:
             encode["tooltip"] = tooltip
         return self.marks(rows, "point", encode, filled=True, size=size, **{"opacity": 1, **properties})
 
+    def hollow(self, rows: Rows, size: int, shape: str = "circle", tooltip: Any = None) -> list[alt.Chart]:
+        """Outlined points, blank inside: what was not measured."""
+        place = {"x": self.x(), "y": self.y(), **({"tooltip": tooltip} if tooltip else {})}
+        look = {"size": size, "shape": shape, "opacity": 1}
+        return [
+            *self.marks(rows, "point", place, style="surface", filled=True, **look),
+            *self.marks(rows, "point", place | self.colour(), strokeWidth=2, filled=False, **look),
+        ]
+
     def texts(self, rows: Rows, place: dict[str, Any], style: str = "label", y: str = "value") -> list[alt.Chart]:
         """Direct labels with a halo, so that lines behind them don't disturb."""
         encode = {"x": self.x(), "y": self.y(y), "text": "text:N"}

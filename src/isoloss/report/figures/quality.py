@@ -1,0 +1,147 @@
+"""Quality against the ladder resource: every run, the mean of each rung, and each arm's law with its band."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from isoloss.gains.result import Band, GainCurve, RungSummary
+from isoloss.report import words
+from isoloss.report.figures import axes
+from isoloss.report.figures.bands import band_layers, stretches
+from isoloss.report.figures.canvas import Figure
+from isoloss.report.figures.plane import Axis, Plane, Rows
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+def figure_quality(curve: GainCurve, arms: Sequence[str] = (), direction: str = "lower", unit: str = "") -> Figure:
+    """Both arms' runs and laws; `direction` ``higher`` turns the negated qualities of the result back."""
+    import altair as alt
+
+    sign = -1.0 if direction == "higher" else 1.0
+    resource = words.resource_title(curve.resource)
+    bands = {arm: band for arm, band in curve.law_bands.items() if band.at}
+    x_seen = [r.resource for r in curve.rungs] + [at for band in bands.values() for at in band.at]
+    x_domain = axes.padded(axes.positive(x_seen), share=0.03)
+    up = _up_axis(curve.rungs, bands, sign)
+    plane = Plane(
+        Axis(x_domain, axes.log_axis(x_domain, 8), words.resource_axis(curve.resource)),
+        up,
+        tuple(map(words.plain, arms or (curve.baseline, curve.candidate))),
+    )
+    layers: list[alt.Chart] = []
+    for arm, band in bands.items():
+        layers += band_layers(stretches(band, plane, sign), words.plain(arm), plane, hatch=False)
+    layers += _run_layers(curve.rungs, plane, sign)
+    layers += _names(curve, plane, sign)
+    better = "higher is better" if direction == "higher" else "lower is better"
+    quality = words.plain(curve.quality, 40).replace("_", " ")
+    pair = f"{words.plain(curve.baseline)} and {words.plain(curve.candidate)}"
+    chart = alt.layer(*layers).properties(
+        height=330, title=f"{quality}{f' ({words.plain(unit, 20)})' if unit else ''}, {better}"
+    )
+    return Figure(
+        name="quality",
+        title=f"{quality} of {pair} against {resource}",
+        alt=_alt_text(curve, sign, quality),
+        body=chart.to_dict(),
+        rows=_rows(curve, bands, sign),
+    )
+
+
+def _up_axis(rungs: Sequence[RungSummary], bands: dict[str, Band], sign: float) -> Axis:
+    core = axes.finite(v for r in rungs for v in (r.quality, *r.values))
+    core += axes.finite(v for band in bands.values() for v in band.value)
+    seen = sorted(sign * v for v in core) or [0.0, 1.0]
+    low, high = seen[0], seen[-1]
+    if low > 0 and high / low > 3:
+        domain = axes.padded([low, high], share=0.07)
+        return Axis(domain, axes.labelled(axes.log_ticks(domain, 7), words.tick))
+    margin = 0.07 * (high - low) or 0.05 * abs(high) or 0.5
+    domain = (low - margin, high + margin)
+    return Axis(domain, axes.linear_axis(domain, 7), log=False)
+
+
+def _run_layers(rungs: Sequence[RungSummary], plane: Plane, sign: float) -> list[alt.Chart]:
+    import altair as alt
+
+    bottom, top = plane.up.domain
+    runs: Rows = []
+    missed: Rows = []
+    means: Rows = []
+    for r in rungs:
+        place = {"arm": words.plain(r.arm), "at": r.resource}
+        for v in r.values:
+            if math.isfinite(v):
+                runs.append({**place, "value": sign * v})
+            else:
+                missed.append({**place, "value": top if sign > 0 else bottom, "said": "diverged: counts as a miss"})
+        if math.isfinite(r.quality):
+            ends = sorted(axes.clamp(sign * e, plane.up.domain) for e in r.interval if not math.isnan(e))
+            row: dict[str, Any] = {**place, "value": sign * r.quality, "said": words.quality(sign * r.quality)}
+            row |= {"budget": words.tick(r.resource), "runs": words.plural(r.runs, "run")}
+            means.append(row | (dict(zip(("low", "high"), ends, strict=True)) if len(ends) == 2 else {}))
+    point = {"x": plane.x(), "y": plane.y(), **plane.colour()}
+    tips = [
+        alt.Tooltip(f"{c}:N", title=t) for c, t in (("arm", "arm"), ("said", "mean"), ("runs", "of"), ("budget", "at"))
+    ]
+    ranged = {"x": plane.x(), "y": plane.y("low"), "y2": "high:Q", **plane.colour()}
+    return [
+        *plane.marks(runs, "point", point, filled=True, size=22, opacity=0.45),
+        *plane.marks([m for m in means if "low" in m], "rule", ranged, strokeWidth=2),
+        *plane.marks(means, "point", {**point, "tooltip": tips}, filled=True, size=80, opacity=1),
+        *plane.marks(missed, "text", point, text="×", fontSize=18, fontWeight=700),
+    ]
+
+
+def _names(curve: GainCurve, plane: Plane, sign: float) -> list[alt.Chart]:
+    """Each arm's name in its colour beside its own first rung, on the side away from the other arm."""
+    firsts: list[RungSummary] = []
+    for arm in dict.fromkeys(r.arm for r in curve.rungs):
+        mine = [r for r in curve.rungs if r.arm == arm and math.isfinite(r.quality)]
+        if mine:
+            firsts.append(min(mine, key=lambda r: r.resource))
+    layers: list[alt.Chart] = []
+    for r in firsts:
+        above = all(sign * r.quality >= sign * other.quality for other in firsts)
+        row = {"arm": words.plain(r.arm), "at": r.resource, "value": sign * r.quality, "text": words.plain(r.arm, 24)}
+        place = (
+            {"align": "left", "baseline": "bottom", "dx": 6, "dy": -8}
+            if above
+            else {"align": "right", "baseline": "top", "dx": -6, "dy": 8}
+        )
+        layers += plane.texts([row], place, style="arm")
+    return layers
+
+
+def _alt_text(curve: GainCurve, sign: float, quality: str) -> str:
+    unit = words.resource_unit(curve.resource)
+    said = []
+    for arm in dict.fromkeys(r.arm for r in curve.rungs):
+        mine = [r for r in curve.rungs if r.arm == arm]
+        ends = (mine[0], mine[-1])
+        said.append(
+            f"{words.plain(arm)} goes from "
+            + " to ".join(f"{words.quality(sign * r.quality)} at {words.amount(r.resource, unit)}" for r in ends)
+        )
+    return f"{quality} against {words.resource_title(curve.resource)}: {'; '.join(said) or 'no runs'}."
+
+
+def _rows(curve: GainCurve, bands: dict[str, Band], sign: float) -> Rows:
+    rows: Rows = []
+    for r in curve.rungs:
+        ends = sorted(sign * e for e in r.interval)
+        base = {"arm": r.arm, "resource": r.resource}
+        rows.append({"what": "rung mean", **base, "quality": sign * r.quality, "low": ends[0], "high": ends[1]})
+        rows += [{"what": "run", **base, "quality": sign * v, "low": None, "high": None} for v in r.values]
+    for arm, band in bands.items():
+        for at, value, low, high, region in zip(band.at, band.value, band.low, band.high, band.region, strict=True):
+            turned = [None if v is None else sign * v for v in (value, low, high)]
+            if sign < 0:
+                turned[1], turned[2] = turned[2], turned[1]
+            named = dict(zip(("quality", "low", "high"), turned, strict=True))
+            rows.append({"what": f"law, {region}", "arm": arm, "resource": at, **named})
+    return rows
