@@ -83,7 +83,7 @@ def analyse(
         costs=costs,
         arms=tuple(_arms(study, table)),
         trials=trials,
-        diagnostics=tuple(_diagnostics(study, table, trials, costs)),
+        diagnostics=tuple(_diagnostics(study, table, trials, costs, comparisons)),
         missing=tuple(missing),
         counts=dict(Counter(table.frame["status"].to_list())),
         facts=dict(facts or {}),
@@ -118,7 +118,8 @@ def costs_elsewhere(study: Study, reported: pl.DataFrame, curve: GainCurve) -> l
     Each arm's mean of the resource is interpolated in (ln ladder resource, ln resource) at the budgets that reach the
     quality: the baseline's ``C`` and the candidate's ``C / G``.
     """
-    found = []
+    found: list[Cost] = []
+    seen: set[tuple[bytes, ...]] = set()
     measured = [p for p in curve.points if p.index == "old" and p.region == "measured" and p.gain]
     for resource, (unit, _) in RESOURCES.items():
         if resource == study.ladder.resource or resource in MACHINE_RESOURCES or resource == "steps":
@@ -126,6 +127,10 @@ def costs_elsewhere(study: Study, reported: pl.DataFrame, curve: GainCurve) -> l
         lines = {arm: _line(study, reported, arm, resource) for arm in (curve.baseline, curve.candidate)}
         if any(line is None for line in lines.values()):
             continue
+        key = tuple(line[1].tobytes() for line in lines.values() if line is not None)
+        if key in seen:  # e.g. active parameters where every parameter is active: said once
+            continue
+        seen.add(key)
         for point in measured:
             assert point.gain is not None
             old = _at(lines[curve.baseline], point.at)
@@ -212,7 +217,13 @@ def _arms(study: Study, table: RunTable) -> list[ArmSummary]:
     return found
 
 
-def _diagnostics(study: Study, table: RunTable, trials: tuple[Trial, ...], costs: tuple[Cost, ...]) -> list[Diagnostic]:
+def _diagnostics(
+    study: Study,
+    table: RunTable,
+    trials: tuple[Trial, ...],
+    costs: tuple[Cost, ...],
+    comparisons: list[GainCurve],
+) -> list[Diagnostic]:
     found = []
     for arm in tuned(study):
         at = [t for t in trials if t.arm == arm and t.edges]
@@ -265,12 +276,13 @@ def _diagnostics(study: Study, table: RunTable, trials: tuple[Trial, ...], costs
                 {"comparisons": len(study.comparisons)},
             )
         )
-    found += _bought(costs)
+    gains = {(c.baseline, c.candidate) for c in comparisons if c.verdict.level == "gain"}
+    found += _bought([c for c in costs if (c.baseline, c.candidate) in gains])
     found += _accounting(study, table)
     return found
 
 
-def _bought(costs: tuple[Cost, ...]) -> list[Diagnostic]:
+def _bought(costs: list[Cost]) -> list[Diagnostic]:
     found = []
     pairs = dict.fromkeys((c.baseline, c.candidate) for c in costs)
     for baseline, candidate in pairs:
@@ -279,7 +291,7 @@ def _bought(costs: tuple[Cost, ...]) -> list[Diagnostic]:
         dear = {c.resource: 1 / c.ratio for c in mine if c.at == top and c.ratio < 1 / BOUGHT}
         if dear:
             said = ", ".join(
-                f"{v:.2g}× the {k.replace('_', ' ')}" for k, v in sorted(dear.items(), key=lambda i: -i[1])
+                f"{_times(v)} the {k.replace('_', ' ')}" for k, v in sorted(dear.items(), key=lambda i: -i[1])
             )
             found.append(
                 Diagnostic(
@@ -291,6 +303,10 @@ def _bought(costs: tuple[Cost, ...]) -> list[Diagnostic]:
                 )
             )
     return found
+
+
+def _times(value: float) -> str:
+    return f"{value:.1f}×" if value < 10 else f"{value:.0f}×"
 
 
 def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:
