@@ -1,8 +1,8 @@
 """Do the intervals cover? Synthetic laboratories with known gains, compared again and again.
 
-command:   python benchmarks/calibration.py --replicates 300            (one process; about 30 minutes)
+command:   python benchmarks/calibration.py --replicates 300            (one process; about half an hour)
 quick:     python benchmarks/calibration.py --replicates 20 --draws 400
-expected:  95% intervals of the measured gain and of the slope cover 92-98% in every cell; false verdicts below 5%
+expected:  95% intervals of the measured gain and of the slope cover 92-98% in the mean; false verdicts below 5%
 
 Each replicate trains nothing: rung means come from ``L(C) = E + A C^-alpha`` with a floor shared by both arms, seed
 noise that differs between the arms, and (in the paired designs) seeds whose noise is correlated between them.
