@@ -15,7 +15,8 @@ head   linear                                           10
 ====== ============================== ================= =====================
 
 Norm is batch normalisation: without it the plain network's error at 800 labels doubles, and p4 looks eleven to
-eighteen times better in place of five. Stage 3 sees the whole 4x4 map, so the plain network keeps all positions (a global mean would cripple it).
+eighteen times better in place of five. Stage 3 sees the whole 4x4 map, so the plain network keeps all positions,
+which a global mean would take from it.
 """
 
 from __future__ import annotations
