@@ -260,9 +260,13 @@ def plain(text: object, limit: int | None = None) -> str:
     >>> plain("a\\x1b[31m b\\n c"), plain("abcdefgh", 5)
     ('a[31m b c', 'abcd…')
     """
-    visible = "".join(c if unicodedata.category(c)[0] != "C" else " " if c in "\n\r\t" else "" for c in str(text))
-    line = re.sub(r"\s+", " ", visible).strip()
+    line = re.sub(r"\s+", " ", visible(text)).strip()
     return line if limit is None or len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def visible(text: object) -> str:
+    """Text from data with white space as it is, but without control and direction-changing characters."""
+    return "".join(c for c in str(text) if c in "\n\r\t" or unicodedata.category(c)[0] != "C")
 
 
 def plural(count: int, noun: str) -> str:

@@ -26,7 +26,7 @@ class Axis:
         """The axis's scale, exactly its domain."""
         import altair as alt
 
-        return alt.Scale(type="log" if self.log else "linear", domain=list(self.domain), nice=False, zero=False)
+        return alt.Scale(type="log" if self.log else "linear", domain=list(self.domain), nice=False)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def figure_ratios(costs: Sequence[Cost], arms: Sequence[str] = ()) -> Figure:
         *plane.marks(last, "text", words_of, style="label", **label),
     ]
     chart = alt.layer(*layers).properties(
-        height=alt.Step(44),
+        height=44 * len(titles),
         title=f"← {words.plain(candidate, 18)} needs more  ·  {words.plain(candidate, 18)} needs less →",
     )
     said = "; ".join(f"{r['resource']} {r['ratio']}" for r in rows if r["last"])

@@ -1,0 +1,148 @@
+"""What each diagnostic means and what to do about it, in plain words; the message itself says where and how much."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Meaning(NamedTuple):
+    """A diagnostic's short title, why it matters, and the remedy."""
+
+    title: str
+    why: str
+    remedy: str
+
+
+_MEANINGS: dict[str, Meaning] = {
+    "best-at-edge": Meaning(
+        "Best value at the edge of its sweep",
+        "The true optimum may lie beyond what was tried, so this arm may be better than it looks here.",
+        "Widen the sweep in that direction, for every arm of the rung alike.",
+    ),
+    "bought-elsewhere": Meaning(
+        "The gain is bought in another resource",
+        "The candidate matches the baseline with less of the ladder's resource but needs more of another one.",
+        "Read the section on costs elsewhere before you call this progress; repeat the study along that resource.",
+    ),
+    "bounded-metric": Meaning(
+        "The quality has a bound",
+        "Near a bound (chance level, a perfect score) quality saturates and no power law holds.",
+        "Leave out rungs near the bound, or use an unbounded quality such as a log-loss.",
+    ),
+    "crossing-curves": Meaning(
+        "The curves cross",
+        "One algorithm is better below the crossing and the other above it; no single number describes the gain.",
+        "Quote the gain with its budget, and add rungs around the crossing.",
+    ),
+    "diverged-runs": Meaning(
+        "Runs diverged",
+        "A diverged run counts as infinitely bad. Leaving it out would flatter an unstable arm.",
+        "Lower the learning rate or stabilise training; more seeds show how often it happens.",
+    ),
+    "failed-runs": Meaning(
+        "Runs failed",
+        "These runs ended with an error and brought no quality back.",
+        "Read their errors under “How to reproduce”, fix the cause and run the study again: only they are repeated.",
+    ),
+    "few-scales": Meaning(
+        "Too few scales",
+        "A law with a floor has three unknowns; fewer than three scales can't determine it.",
+        "Add a smaller and a larger rung.",
+    ),
+    "floor-at-bound": Meaning(
+        "The floor is not identified",
+        "The ladder is too short to show where quality levels off. Exponents and extrapolations hang on it.",
+        "Trust measured gains more than extrapolated ones; add larger rungs.",
+    ),
+    "gain-below-resolvable": Meaning(
+        "Smaller than these seeds can resolve",
+        "A gain of this size could not have been told from none with this many runs.",
+        "Add seeds at the largest rungs.",
+    ),
+    "gain-outside-overlap": Meaning(
+        "Only a bound at some rungs",
+        "The other arm has no run of equal quality there, so the gain is known to be above or below a bound only.",
+        "Extend the other arm's ladder.",
+    ),
+    "lack-of-fit": Meaning(
+        "The law does not fit",
+        "Rung means scatter around the law more than seeds explain, so what rests on the law is less certain.",
+        "Look for an under-tuned rung; trust the measured gains first.",
+    ),
+    "many-comparisons": Meaning(
+        "Many comparisons",
+        "Each is made at 95%, uncorrected; the more are made, the likelier that one interval misses.",
+        "Confirm the best one with fresh seeds.",
+    ),
+    "no-overlap": Meaning(
+        "No quality in common",
+        "The two ladders never reach the same quality, so only bounds on the gain are measured.",
+        "Extend the worse arm's ladder upwards or the better arm's downwards.",
+    ),
+    "no-replicates": Meaning(
+        "No repeated seeds",
+        "Without a second seed the noise can't be seen directly; intervals rest on weaker ground.",
+        "Run at least two, better three, seeds a rung.",
+    ),
+    "non-monotone-ladder": Meaning(
+        "A larger budget gave a worse result",
+        "More of the resource should not hurt; most often the larger rung is under-tuned.",
+        "Tune that rung more widely or add seeds.",
+    ),
+    "parameter-at-bound": Meaning(
+        "A fitted parameter sits at its limit",
+        "The law's shape does not describe this arm, so nothing extrapolated from it can be trusted.",
+        "Use the measured gains; add rungs.",
+    ),
+    "pinned-floor": Meaning(
+        "The floor was fixed by hand",
+        "A floor pinned wrong makes a constant gain look falling or growing.",
+        "Compare with the shared and free floors below.",
+    ),
+    "repeated-data": Meaning(
+        "Data were repeated",
+        "Runs saw examples more than once; laws for fresh data may not apply.",
+        "Use more data, or read the gain as one at this amount of data.",
+    ),
+    "six-nd-differs": Meaning(
+        "6ND is not the counted compute",
+        "The usual shortcut (6 × parameters × tokens) misses attention, embeddings or recurrences here.",
+        "Nothing: every figure here uses counted FLOPs. Mind it when you compare with papers that use 6ND.",
+    ),
+    "slopes-disagree": Meaning(
+        "Laws and measurements disagree on the trend",
+        "The slope implied by the laws contradicts the one read from measured gains.",
+        "Believe neither until more rungs are in.",
+    ),
+    "unequal-trials": Meaning(
+        "Arms were not tuned equally",
+        "The arm with more trials has had more chances; part of the gain may be tuning.",
+        "Give every arm the same number of trials.",
+    ),
+    "uneven-rung": Meaning(
+        "Runs of one rung differ in resource",
+        "A rung's runs should use the same amount; here their mean is used.",
+        "Check what decides when a run stops.",
+    ),
+    "unpaired-seeds": Meaning(
+        "Seeds are not shared",
+        "With shared seeds common noise cancels and intervals get narrower.",
+        "Use the same seeds for both arms.",
+    ),
+    "untuned-arm": Meaning(
+        "An arm was not tuned",
+        "An untuned baseline makes any candidate look good, and the reverse.",
+        "Sweep at least the learning rate of every arm.",
+    ),
+    "wide-extrapolation": Meaning(
+        "Far extrapolation",
+        "Beyond the data the answer depends on the law more than on the runs; beyond two decades none is given.",
+        "Buy a larger rung, or quote the interval and its distance.",
+    ),
+}
+
+
+def meaning(code: str) -> Meaning:
+    """The meaning of a code; one that is not known here gets its own name as title and no advice."""
+    title = code.replace("-", " ").replace("_", " ")
+    return _MEANINGS.get(code, Meaning(title[:1].upper() + title[1:], "", ""))
