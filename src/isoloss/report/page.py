@@ -211,6 +211,7 @@ def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[s
     at = f"at {words.amount(verdict.at, words.resource_unit(curve.resource))}" if verdict.at is not None else ""
     return {
         "curve": curve,
+        "sentence": words.plain(verdict.sentence, 1000),
         "anchor": f"comparison-{number + 1}",
         "baseline": words.plain(curve.baseline, 40),
         "candidate": words.plain(curve.candidate, 40),

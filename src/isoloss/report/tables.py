@@ -49,12 +49,12 @@ def asked_table(curve: GainCurve) -> Sheet:
 
 def _points(title: str, points: Sequence[GainPoint], resource: str) -> Sheet:
     unit = words.resource_unit(resource)
-    columns = {"budget": True, "gain": True, "95% interval": True, "how known": False}
-    return _sheet(title, columns, ((p.region, (_at(p, unit), *_known(p))) for p in points))
+    columns = {f"budget ({unit})" if unit else "budget": True, "gain": True, "95% interval": True, "how known": False}
+    return _sheet(title, columns, ((p.region, (_at(p), *_known(p))) for p in points))
 
 
-def _at(point: GainPoint, unit: str) -> str:
-    return words.quality(point.at) if point.index == "quality" else words.amount(point.at, unit)
+def _at(point: GainPoint) -> str:
+    return words.quality(point.at) if point.index == "quality" else words.amount(point.at)
 
 
 def _known(point: GainPoint) -> tuple[str, str, str]:
@@ -67,58 +67,53 @@ def _known(point: GainPoint) -> tuple[str, str, str]:
         case "withheld":
             return words.NOTHING, words.span_times(point.interval), f"withheld{out}"
         case "censored":
-            return words.gain(point), words.NOTHING, words.plain(point.note, 60) or "bound: no equal run"
+            return words.gain(point), words.NOTHING, words.plain(point.note, 60) or "bound only"
     return words.NOTHING, words.NOTHING, words.plain(point.note, 60) or "undefined"
+
+
+def _with(value: str, interval: str) -> str:
+    """A value and its interval in one cell."""
+    return value if interval == words.NOTHING or value == words.NOTHING else f"{value} ({interval})"
 
 
 def law_table(curve: GainCurve, direction: str = "lower") -> Sheet:
     """Each arm's law: exponent and floor with their intervals."""
     sign = -1.0 if direction == "higher" else 1.0
-    columns = {"arm": False, "exponent": True, "95% interval": True, "floor": True, "95% interval of floor": True}
     rows = []
     for law in curve.laws:
         ends = law.floor_interval and sorted((sign * law.floor_interval[0], sign * law.floor_interval[1]))
-        note = ", at its limit" if law.at_bound else ""
-        rows.append(
-            (
-                "",
-                (
-                    words.plain(law.arm, 28),
-                    words.number(law.exponent) + note,
-                    words.limits(law.exponent_interval),
-                    f"{words.quality(sign * law.floor)} ({words.plain(law.floor_kind, 12)})",
-                    words.limits((ends[0], ends[1]), None) if ends else words.NOTHING,
-                ),
-            )
+        floor = _with(
+            words.quality(sign * law.floor), words.limits((ends[0], ends[1]), None) if ends else words.NOTHING
         )
-    return _sheet("the laws", columns, rows)
+        exponent = _with(words.fixed(law.exponent, 3), words.limits(law.exponent_interval))
+        arm = words.plain(law.arm, 28) + (" (at its limit)" if law.at_bound else "")
+        rows.append(("", (arm, exponent, f"{floor} {words.plain(law.floor_kind, 12)}")))
+    return _sheet("the laws", {"arm": False, "exponent (95%)": True, "floor (95%)": True}, rows)
 
 
 def floor_table(curve: GainCurve, direction: str = "lower") -> Sheet:
     """What each treatment of the floor would say on the same runs."""
     sign = -1.0 if direction == "higher" else 1.0
-    columns = {"floor": False, "value": True, "slope": True, "95% interval": True, "AICc": True, "misfit p": True}
+    columns = {"floor": False, "value": True, "slope (95%)": True, "AICc": True, "misfit p": True}
     rows = []
     for f in curve.floors:
         values = " / ".join(dict.fromkeys(words.quality(sign * v) for v in f.floors.values())) or words.NOTHING
         kind = words.plain(f.kind, 16) + (" (used)" if f.chosen else "")
-        slope = (words.signed(f.slope, 2), words.limits(f.slope_interval, 2, sign=True))
-        misfit = (words.number(f.aicc) if math.isfinite(f.aicc) else words.NOTHING, words.number(f.lack_of_fit_p, 2))
-        rows.append(("chosen" if f.chosen else "", (kind, values, *slope, *misfit)))
+        slope = _with(words.signed(f.slope, 2), words.limits(f.slope_interval, 2, sign=True))
+        aicc = words.fixed(f.aicc, 1) if math.isfinite(f.aicc) else words.NOTHING
+        rows.append(("chosen" if f.chosen else "", (kind, values, slope, aicc, words.number(f.lack_of_fit_p, 2))))
     return _sheet("what each treatment of the floor says", columns, rows)
 
 
 def slope_table(curve: GainCurve) -> Sheet:
     """Every estimate of how the gain changes with scale."""
-    columns = {"estimate": False, "slope": True, "95% interval": True, "tenfold more gives": True}
+    columns = {"estimate": False, "slope (95%)": True, "per tenfold budget": True}
     rows = []
     for s in curve.slopes or (curve.slope,):
-        value = words.signed(s.value, 2) if s.value is not None else words.NOTHING
-        tenfold = (
-            f"{words.times(10**s.value)} the gain" if s.value is not None and abs(s.value) < 300 else words.NOTHING
-        )
+        value = _with(words.signed(s.value, 2), words.limits(s.interval, 2, sign=True))
+        tenfold = words.times(10**s.value) if s.value is not None and abs(s.value) < 300 else words.NOTHING
         chosen = "chosen" if s.basis == curve.slope.basis else ""
-        rows.append((chosen, (words.plain(s.basis, 40), value, words.limits(s.interval, 2, sign=True), tenfold)))
+        rows.append((chosen, (words.plain(s.basis, 40), value, tenfold)))
     return _sheet("how the gain changes with scale", columns, rows)
 
 
@@ -144,26 +139,29 @@ def rung_table(rungs: Sequence[RungSummary], resource: str, direction: str = "lo
     """Mean quality of each arm at each rung."""
     sign = -1.0 if direction == "higher" else 1.0
     unit = words.resource_unit(resource)
-    columns = {"arm": False, "budget": True, "mean quality": True, "95% interval": True, "runs": True}
+    budget = f"budget ({unit})" if unit else "budget"
+    columns = {"arm": False, budget: True, "mean quality (95%)": True, "runs": True}
     rows = []
     for r in rungs:
         low, high = sorted((sign * r.interval[0], sign * r.interval[1]))
         lost = sum(not math.isfinite(v) for v in r.values)
         count = str(r.runs) + (f" ({lost} diverged)" if lost else "")
         mean = words.quality(sign * r.quality) if math.isfinite(r.quality) else "missed"
-        cells = (words.plain(r.arm, 28), words.amount(r.resource, unit), mean, words.limits((low, high), None), count)
+        mean = _with(mean, words.limits((low, high), None))
+        cells = (words.plain(r.arm, 28), words.amount(r.resource), mean, count)
         rows.append(("", cells))
     return _sheet("quality at each rung", columns, rows)
 
 
 def cost_table(costs: Sequence[Cost]) -> Sheet:
     """What the candidate needs of the other resources at equal quality."""
-    columns = {"resource": False, "at budget": True, "baseline / candidate": True, "95% interval": True, "so": False}
+    columns = {"resource": False, "at budget": True, "ratio (95%)": True, "the candidate": False}
     rows = []
     for c in costs:
         at = words.amount(c.at, "")
         tone = "more" if c.ratio < 0.95 else ""
-        cells = (words.resource_title(c.resource), at, words.times(c.ratio), words.span_times(c.interval), _so(c.ratio))
+        ratio = _with(words.times(c.ratio), words.span(c.interval))
+        cells = (words.resource_title(c.resource), at, ratio, _so(c.ratio))
         rows.append((tone, cells))
     return _sheet("what the gain costs elsewhere", columns, rows)
 
@@ -172,7 +170,7 @@ def _so(ratio: float) -> str:
     if not math.isfinite(ratio) or ratio <= 0:
         return words.NOTHING
     if 0.95 <= ratio <= 1.05:
-        return "as much"
+        return "needs as much"
     return f"needs {words.times(ratio)} less" if ratio > 1 else f"needs {words.times(1 / ratio)} more"
 
 
@@ -180,7 +178,15 @@ def trial_table(trials: Sequence[Trial], resource: str, direction: str = "lower"
     """What tuning chose for each arm at each rung."""
     sign = -1.0 if direction == "higher" else 1.0
     unit = words.resource_unit(resource)
-    columns = {"arm": False, "rung": True, "trials": True, "chosen": False, "validation quality": True, "edge": False}
+    rung_name = f"rung ({unit})" if unit else "rung"
+    columns = {
+        "arm": False,
+        rung_name: True,
+        "trials": True,
+        "chosen": False,
+        "validation quality": True,
+        "edge": False,
+    }
     rows = []
     for arm, rung in dict.fromkeys((t.arm, t.rung) for t in trials):
         mine = [t for t in trials if (t.arm, t.rung) == (arm, rung)]
@@ -191,6 +197,6 @@ def trial_table(trials: Sequence[Trial], resource: str, direction: str = "lower"
             quality = words.quality(sign * t.quality) if t.quality is not None else words.NOTHING
             edge = ", ".join(map(words.choice_title, t.edges)) or words.NOTHING
             picked = picked if t.chosen else "none finished"
-            cells = (words.plain(arm, 28), words.amount(rung, unit), tried, picked, quality, edge)
+            cells = (words.plain(arm, 28), words.amount(rung), tried, picked, quality, edge)
             rows.append(("more" if t.edges else "", cells))
     return _sheet("what tuning chose", columns, rows)

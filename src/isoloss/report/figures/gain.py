@@ -46,9 +46,7 @@ def figure_gain(curve: GainCurve, index: Literal["old", "new"] = "old", arms: Se
         *_point_layers(points, arm, plane),
         *_point_layers(inside, arm, plane, "diamond"),
     ]
-    chart = alt.layer(*layers).properties(
-        height=330, title=f"How many times less {resource} {words.plain(curve.candidate, 24)} needs"
-    )
+    chart = alt.layer(*layers).properties(height=330, title=f"Gain: times less {resource}")
     pair = f"{words.plain(curve.candidate)} over {words.plain(curve.baseline)}"
     unit = words.resource_unit(curve.resource)
     said = "; ".join(f"{words.gain(p)} at {words.amount(p.at, unit)} ({p.region})" for p in points) or "no points"
@@ -92,18 +90,22 @@ def _backdrop(plane: Plane, parts: list[Stretch]) -> list[alt.Chart]:
             beyond.append({"a": a, "b": b, "low": bottom, "high": top})
         if k:
             edges.append({"at": a})
-        if math.log(b / a) / math.log(right / left) > 0.14 and part.region != "undefined":
-            labels.append({"at": math.sqrt(a * b), "value": top, "text": part.region})
+        share = math.log(b / a) / math.log(right / left)
+        if share > 0.13 and part.region != "undefined":
+            labels.append({"at": math.sqrt(a * b), "value": top, "text": part.region, "share": share})
     box = {"x": plane.x("a"), "x2": "b:Q", "y": plane.y("low"), "y2": "high:Q"}
     note = {"x": plane.x(), "y": plane.y(), "text": "text:N"}
     equal = [{"a": left, "b": right, "low": EQUIVALENCE[0], "high": EQUIVALENCE[1]}]
     none = [{"at": right, "value": EQUIVALENCE[0], "text": "no gain (within 5%)"}]
+    wide = [r for r in labels if r["share"] > 0.25]
+    narrow = [r for r in labels if r["share"] <= 0.25]
     return [
         *plane.marks(beyond, "rect", box, style="beyond", clip=True),
         *plane.marks(equal, "rect", box, style="rope", clip=True),
         *plane.marks(edges, "rule", {"x": plane.x()}, style="boundary"),
         *plane.marks([{"value": 1.0}], "rule", {"y": plane.y()}, style="unity"),
-        *plane.marks(labels, "text", note, style="note", baseline="top", dy=4),
+        *plane.marks(wide, "text", note, style="note", baseline="top", dy=4),
+        *plane.marks(narrow, "text", note, style="note", baseline="top", dy=4, opacity=plane.shown_from(520)),
         *plane.marks(none, "text", note, style="note", baseline="top", align="right", dx=-4, dy=4),
     ]
 
@@ -114,6 +116,7 @@ def _point_layers(points: list[GainPoint], arm: str, plane: Plane, shape: str = 
     rows = [_drawn(p, arm, plane.up.domain, shape) for p in points]
     every = max(1, math.ceil(len(rows) / _MOST_LABELS))
     named = [r for k, r in enumerate(reversed(rows)) if k % every == 0 and "value" in r]
+    label = {"align": "center", "baseline": "bottom", "dy": -8}
     titles = {"gain": "gain", "interval": "95% interval", "budget": "at", "region": "how known", "note": "note"}
     tips = [alt.Tooltip(f"{column}:N", title=title) for column, title in titles.items()]
     ranged = {"x": plane.x(), "y": plane.y("low"), "y2": "high:Q", **plane.colour()}
@@ -145,7 +148,8 @@ def _point_layers(points: list[GainPoint], arm: str, plane: Plane, shape: str = 
         ),
         *plane.dots([r for r in rows if r["region"] == "censored" and "value" in r], size=150, tooltip=tips),
         *plane.marks(gone, "text", place, style="ink", text="×", fontSize=18, dy=-8),
-        *plane.texts(named, {"align": "center", "baseline": "bottom", "dy": -8}, y="label_at"),
+        *plane.texts(named[::2], label, y="label_at"),
+        *plane.texts(named[1::2], {**label, "opacity": plane.shown_from(450)}, y="label_at"),
     ]
 
 

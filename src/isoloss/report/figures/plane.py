@@ -66,6 +66,10 @@ class Plane:
         chart = alt.Chart(alt.InlineData(values=rows))
         return [getattr(chart, f"mark_{mark}")(**properties).encode(**encode)]
 
+    def shown_from(self, width: int) -> dict[str, str]:
+        """An opacity for marks that only a figure at least `width` wide has room for."""
+        return {"expr": f"width < {width} ? 0 : 1"}
+
     def dots(self, rows: Rows, size: int, tooltip: Any = None, y: str = "value", **properties: Any) -> list[alt.Chart]:
         """Filled points whose shape is a column of `rows`."""
         import altair as alt

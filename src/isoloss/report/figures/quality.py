@@ -98,21 +98,19 @@ def _run_layers(rungs: Sequence[RungSummary], plane: Plane, sign: float) -> list
 
 
 def _names(curve: GainCurve, plane: Plane, sign: float) -> list[alt.Chart]:
-    """Each arm's name in its colour beside its own first rung, on the side away from the other arm."""
-    firsts: list[RungSummary] = []
+    """Each arm's name in its colour at its own last rung, on the side away from the other arm and off its line."""
+    lasts: list[RungSummary] = []
     for arm in dict.fromkeys(r.arm for r in curve.rungs):
         mine = [r for r in curve.rungs if r.arm == arm and math.isfinite(r.quality)]
         if mine:
-            firsts.append(min(mine, key=lambda r: r.resource))
+            lasts.append(max(mine, key=lambda r: r.resource))
     layers: list[alt.Chart] = []
-    for r in firsts:
-        above = all(sign * r.quality >= sign * other.quality for other in firsts)
+    for r in sorted(lasts, key=lambda r: -sign * r.quality):
+        above = not layers
+        left = above != (sign > 0)
+        place = {"align": "right" if left else "left", "dx": -6 if left else 6}
+        place |= {"baseline": "bottom", "dy": -8} if above else {"baseline": "top", "dy": 8}
         row = {"arm": words.plain(r.arm), "at": r.resource, "value": sign * r.quality, "text": words.plain(r.arm, 24)}
-        place = (
-            {"align": "left", "baseline": "bottom", "dx": 6, "dy": -8}
-            if above
-            else {"align": "right", "baseline": "top", "dx": -6, "dy": 8}
-        )
         layers += plane.texts([row], place, style="arm")
     return layers
 

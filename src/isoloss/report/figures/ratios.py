@@ -24,7 +24,11 @@ def figure_ratios(costs: Sequence[Cost], arms: Sequence[str] = ()) -> Figure:
     near = axes.positive(e for c in costs for e in c.interval or ())
     across = axes.reach([*ratios, 0.7, 1.4], near, room=0.3)
     plane = Plane(
-        Axis(across, axes.labelled(axes.log_ticks(across, 7, anchor=1.0), lambda v: f"{words.tick(v)}×"), "times less"),
+        Axis(
+            across,
+            axes.labelled(axes.log_ticks(across, 7, anchor=1.0), lambda v: f"{words.tick(v)}×"),
+            "baseline’s amount ÷ candidate’s",
+        ),
         Axis((0.0, 1.0), log=False),
         tuple(map(words.plain, arms or (baseline, candidate))),
     )
@@ -54,10 +58,8 @@ def figure_ratios(costs: Sequence[Cost], arms: Sequence[str] = ()) -> Figure:
         *plane.marks(last, "text", words_of, style="halo", **label),
         *plane.marks(last, "text", words_of, style="label", **label),
     ]
-    chart = alt.layer(*layers).properties(
-        height=44 * len(titles),
-        title=f"← {words.plain(candidate, 18)} needs more  ·  {words.plain(candidate, 18)} needs less →",
-    )
+    title = alt.Title(f"← {candidate[:18]} needs more  ·  needs less →", frame="bounds")
+    chart = alt.layer(*layers).properties(height=44 * len(titles), title=title)
     said = "; ".join(f"{r['resource']} {r['ratio']}" for r in rows if r["last"])
     return Figure(
         name="costs",

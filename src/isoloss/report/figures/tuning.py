@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -38,11 +39,7 @@ def figure_tuning(
     low, high = min(qualities), max(qualities)
     up = (low - 0.06 * (high - low or 1.0), high + 0.08 * (high - low or 1.0))
     log = bool(values) and min(values) > 0
-    across = (
-        axes.padded(values, share=0.12, least=0.12)
-        if log
-        else (min(values, default=0.0) - 0.5, max(values, default=1.0) + 0.5)
-    )
+    across = _across(values, log)
     ticks = axes.log_axis(across, 6) if log else axes.linear_axis(across, 6)
     shown = words.plain(arm)
     title = words.choice_title(choice)
@@ -68,6 +65,15 @@ def figure_tuning(
         body=chart.to_dict(),
         rows=rows,
     )
+
+
+def _across(values: list[float], log: bool) -> axes.Domain:
+    """A domain with room at the left for the names of the rungs."""
+    shown = [math.log10(v) for v in values] if log else values
+    low, high = min(shown, default=0.0), max(shown, default=1.0)
+    width = high - low or 1.0
+    ends = (low - 0.26 * width, high + 0.08 * width)
+    return (10 ** ends[0], 10 ** ends[1]) if log else ends
 
 
 def _tried(
