@@ -95,8 +95,8 @@ def test_fit_prints_parameters_with_intervals(runs):
         (("gain", "runs.csv", "-b", "a", "-c", "b", "--floor", "low"), "--floor"),
         (("gain", "runs.csv", "-b", "a", "-c", "b", "--resource", "watts"), "no column 'watts'"),
         (("gain", "runs.csv", "-b", "a", "-c", "b", "--at", "-1"), "--at"),
-        (("gain", "nan.csv", "-b", "a", "-c", "b"), "nan.csv"),
-        (("gain", "negative.csv", "-b", "a", "-c", "b"), "negative"),
+        (("gain", "nan.csv", "-b", "a", "-c", "b"), "write inf for a diverged one"),
+        (("gain", "negative.csv", "-b", "a", "-c", "b"), "-1.5 is not positive"),
         (("gain", "one.csv", "-b", "a", "-c", "b"), "rung"),
         (("fit", "runs.csv", "--law", "chinchila"), "did you mean chinchilla?"),
         (("fit", "runs.csv", "--law", "chinchilla"), "no column looks like"),
@@ -107,7 +107,7 @@ def test_fit_prints_parameters_with_intervals(runs):
 )
 def test_bad_input_is_one_line_and_exit_2(runs, words, said):
     folder = runs.parent
-    (folder / "nan.csv").write_text(CSV.replace(CSV.splitlines()[1], "a,1e9,oops,1"))
+    (folder / "nan.csv").write_text(CSV.replace(CSV.splitlines()[1], "a,1e9,nan,1"))
     (folder / "negative.csv").write_text(CSV.replace(CSV.splitlines()[1], "a,1e9,-1.5,1"))
     (folder / "one.csv").write_text(
         "\n".join(CSV.splitlines()[:1] + [r for r in CSV.splitlines() if ",1000000000.0," in r])

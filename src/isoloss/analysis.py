@@ -78,6 +78,7 @@ def analyse(
         quality=task.quality,
         quality_unit=task.unit,
         direction=task.direction,
+        best=task.best,
         floor=str(floor),
         comparisons=tuple(comparisons),
         costs=costs,
@@ -96,9 +97,9 @@ def analyse(
 def arm_runs(study: Study, task: Task, reported: pl.DataFrame, arm: str) -> ArmRuns:
     """The reported runs of an arm as arrays: quality on the test split, lower better, ``inf`` for a miss."""
     frame = reported.filter(pl.col("arm") == arm)
-    sign = -1.0 if task.direction == "higher" else 1.0
     finished = frame["status"].to_numpy() == "finished"
-    quality = np.where(finished, sign * frame["test"].cast(pl.Float64).fill_null(np.nan).to_numpy(), np.inf)
+    losses = [task.loss(q) for q in frame["test"].cast(pl.Float64).fill_null(np.nan)]
+    quality = np.where(finished, losses, np.inf)
     # a run that failed or diverged early stopped short of its budget: it counts as a miss at the rung it was meant for
     amount = frame[study.ladder.resource].cast(pl.Float64).fill_null(np.nan).to_numpy()
     planned = frame["rung"].to_numpy()
@@ -162,7 +163,6 @@ def _task_floor(task: Task) -> str | float:
 
 def _trials(study: Study, table: RunTable, task: Task) -> list[Trial]:
     rows = rows_by_id(table)
-    sign = -1.0 if task.direction == "higher" else 1.0
     found = []
     for rung in study.ladder.rungs:
         for arm in tuned(study):
@@ -181,7 +181,7 @@ def _trials(study: Study, table: RunTable, task: Task) -> list[Trial]:
                         arm=arm,
                         rung=rung,
                         values={k: float(v) for k, v in t.values.items()},
-                        quality=sign * shown.loss if math.isfinite(shown.loss) else None,
+                        quality=task.loss(shown.loss) if math.isfinite(shown.loss) else None,
                         seeds=len(shown.run_ids),
                         chosen=is_chosen,
                         edges=tuple(at_edge) if is_chosen else (),

@@ -15,10 +15,9 @@ import numpy as np
 
 from isoloss.errors import IsolossError, MissingError, StudyError, TableError
 from isoloss.gains.analysis import StudyResult
-from isoloss.gains.arms import ArmRuns
 from isoloss.gains.result import GainCurve, to_json
 from isoloss.laws import FittedLaw
-from isoloss.ledger.external import ExternalRuns, read_frame, read_runs, rungs_of
+from isoloss.ledger.external import external_arms, read_frame, read_runs
 from isoloss.study import Study, check_names, read_study
 
 if TYPE_CHECKING:
@@ -148,23 +147,23 @@ def gain(
     rung_column: str | None = None,
     floor: str | float = "shared",
     mode: str = "curve",
-    higher_is_better: bool = False,
+    best: float | None = None,
     at: Sequence[float] = (),
     draws: int = 4000,
 ) -> GainCurve:
     """The gain of `candidate` over `baseline` in anybody's run table (CSV or Parquet, one finished run a row).
 
     Columns are named or guessed (see `isoloss.ledger.external`). A quality that is missing or infinite is a run that
-    diverged. Raises `TableError` in one line.
+    diverged. Where higher is better, `best` is the best possible value (1 for an accuracy) and the distance from it
+    is what is compared. Raises `TableError` in one line.
     """
     from isoloss.gains import compare
 
     path = Path(runs)
     table = read_runs(path, arm=arm_column, resource=resource, quality=quality, seed=seed_column, rung=rung_column)
-    arms = [_external_arm(table, name, higher_is_better) for name in (baseline, candidate)]
-    for flag, value in (("--at", at),):
-        if any(not (np.isfinite(a) and a > 0) for a in value):
-            raise TableError(flag, "a budget must be a positive number", "e.g. --at 1e16")
+    arms = external_arms(table, (baseline, candidate), best)
+    if any(not (np.isfinite(a) and a > 0) for a in at):
+        raise TableError("--at", "a budget must be a positive number", "e.g. --at 1e16")
     return compare(
         arms[0],
         arms[1],
@@ -175,35 +174,6 @@ def gain(
         at=tuple(at),
         draws=draws,
     )
-
-
-def _external_arm(table: ExternalRuns, name: str, higher_is_better: bool) -> ArmRuns:
-    names = table.frame[table.roles["arm"]].cast(str).to_numpy()
-    mask = names == name
-    if not mask.any():
-        from isoloss.errors import UnknownNameError
-
-        raise UnknownNameError(f"{table.path}: {table.roles['arm']}", "arm", name, table.arms())
-    resource = table.numbers("resource")[mask]
-    quality = table.numbers("quality")[mask]
-    bad = ~(np.isfinite(resource) & (resource > 0))
-    if bad.any():
-        row = int(np.flatnonzero(mask)[np.argmax(bad)]) + 1
-        raise TableError(
-            f"{table.path}: {table.roles['resource']}",
-            f"row {row}: {resource[bad][0]} is not a positive amount of a resource",
-            "mend or drop that row",
-        )
-    if higher_is_better:
-        quality = -quality
-    rung = table.numbers("rung")[mask] if "rung" in table.roles else None
-    index = rungs_of(resource) if rung is None else np.unique(rung, return_inverse=True)[1].astype(np.int64)
-    count = int(mask.sum())
-    rows = np.array([f"row-{i}" for i in np.flatnonzero(mask)])
-    seeds = table.frame[table.roles["seed"]].cast(str).to_numpy()[mask] if "seed" in table.roles else rows
-    cluster = table.frame[table.roles["cluster"]].cast(str).to_numpy()[mask] if "cluster" in table.roles else rows
-    assert len(index) == count
-    return ArmRuns(name, resource, quality, index, seeds.astype(np.str_), cluster.astype(np.str_))
 
 
 def fit(

@@ -158,9 +158,9 @@ def gain(
     mode: Annotated[
         _Mode, typer.Option(help="curve: along a ladder; frontier: Pareto; exact: equal by construction.")
     ] = _Mode.curve,
-    higher_is_better: Annotated[
-        bool, typer.Option("--higher-is-better", help="Quality is an accuracy or score.")
-    ] = False,
+    best: Annotated[
+        float | None, typer.Option(help="Quality is a score (higher is better) with this best value: 1 for accuracy.")
+    ] = None,
     at: Annotated[list[float] | None, typer.Option(help="Also give the gain at this budget (may be repeated).")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -184,7 +184,7 @@ def gain(
         rung_column=rung_column,
         floor=_floor(floor),
         mode=mode.value,
-        higher_is_better=higher_is_better,
+        best=best,
         at=at or (),
     )
     _print_json(api.gain_json(curve)) if as_json else print_gain(curve, _out())

@@ -65,7 +65,7 @@ class StudyResult:
     """Everything that a study has found so far; a study in progress or with failures gives one too.
 
     `direction` is how people see quality (``lower`` or ``higher`` is better); qualities inside `comparisons` are
-    always lower-is-better (negated when direction is ``higher``). `missing` says in plain sentences what keeps a
+    always lower-is-better: where `direction` is ``higher`` they are the distance from `best`. `missing` says in plain sentences what keeps a
     comparison from being made; `counts`: status -> runs; `provenance`: command, versions, hardware, ledger,
     study file text, wall seconds; `runs`: the run table as row dicts; `curves`: run id -> (train_flops, train_loss).
     """
@@ -89,3 +89,8 @@ class StudyResult:
     provenance: dict[str, Any] = field(default_factory=dict)
     runs: tuple[dict[str, Any], ...] = ()
     curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
+    best: float = 0.0
+
+    def shown(self, loss: float) -> float:
+        """A quality inside `comparisons` as people see it."""
+        return loss if self.direction == "lower" else self.best - loss

@@ -16,7 +16,7 @@ from isoloss.gains import diagnostics as notes
 from isoloss.gains import wording
 from isoloss.gains.arms import ArmRuns
 from isoloss.gains.crossover import crossover
-from isoloss.gains.estimate import Estimator
+from isoloss.gains.estimate import Estimator, amount
 from isoloss.gains.exact import compare_exact
 from isoloss.gains.ladder import Ladder, ladder_of
 from isoloss.gains.measured import measure, measured_slope, quantile_interval
@@ -115,7 +115,7 @@ def compare(
         resource=resource,
         quality=quality,
         mode=mode,
-        overlap=None if overlap is None else (float(np.exp(overlap[0])), float(np.exp(overlap[1]))),
+        overlap=None if overlap is None else (amount(overlap[0]), amount(overlap[1])),
         points=points,
         asked=asked,
         old=estimate.gain_band("old"),
@@ -179,7 +179,7 @@ def _rungs(ladder: Ladder, noise: Noise, arm: int, level: float) -> list[RungSum
     return [
         RungSummary(
             arm=ladder.name,
-            resource=float(np.exp(x)),
+            resource=amount(x),
             quality=float(np.exp(y)),
             interval=(float(np.exp(y - h)), float(np.exp(y + h))),
             runs=int(n),

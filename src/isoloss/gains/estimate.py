@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -51,7 +51,7 @@ class Estimator:
             note = f"{other} was already better at its first rung" if early else f"{other} never got this good"
         return GainPoint(
             index=index,
-            at=float(np.exp(log_c)),
+            at=amount(log_c),
             gain=float(np.exp(low[0])) if exact else None,
             interval=self._interval(low[1:], high[1:]),
             region="measured" if exact else "censored",
@@ -65,7 +65,7 @@ class Estimator:
         if self.curves.inside(index, x):
             point = self.measured(index, x)
             if point.region == "measured":
-                return point
+                return replace(point, at=budget)
         law = self.laws[0]
         arm, other = (0, 1) if index == "old" else (1, 0)
         gain = law.log_gain(index, np.array([x]))[:, 0]
@@ -134,6 +134,11 @@ class Estimator:
             return float(np.exp(ends[0])), float(np.exp(ends[1]))
 
 
+def amount(log_c: float) -> float:
+    """A budget from its logarithm, to 12 digits: ``exp(ln 128)`` is not quite 128."""
+    return float(f"{np.exp(log_c):.12g}")
+
+
 def _beyond(log_c: float, ladder: Ladder) -> float:
     """Distance of a budget from the nearest rung of a ladder that spans it or not, in decades; 0 inside."""
     return max(0.0, float(ladder.log_c[0]) - log_c, log_c - float(ladder.log_c[-1])) / DECADE
@@ -146,7 +151,7 @@ def _band(grid: Array, value: Array, ends: list[Interval] | None, region: list[R
         return float(np.exp(v)) if np.isfinite(v) and v < 700 else None
 
     return Band(
-        at=tuple(float(v) for v in np.exp(grid)),
+        at=tuple(amount(v) for v in grid),
         value=tuple(up(v) for v in value),
         low=tuple(up(e[0]) for e in ends) if ends else (None,) * len(grid),
         high=tuple(up(e[1]) for e in ends) if ends else (None,) * len(grid),

@@ -8,15 +8,16 @@ _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def budget(value: float) -> str:
-    """A budget to two digits: ``4×10¹⁰``, ``10¹⁵``, ``2500``, ``0.25``.
+    """A budget to two digits, whole below 10⁵: ``4×10¹⁰``, ``10¹⁵``, ``2512``, ``0.25``.
 
-    >>> budget(4.04e10), budget(1e15), budget(2500)
-    ('4×10¹⁰', '10¹⁵', '2500')
+    >>> budget(4.04e10), budget(1e15), budget(2512)
+    ('4×10¹⁰', '10¹⁵', '2512')
     """
     if not math.isfinite(value) or value <= 0:
         return f"{value:g}"
     if 1e-2 <= value < 1e5:
-        return f"{float(f'{value:.2g}'):g}" if value < 100 else f"{float(f'{value:.2g}'):.0f}"
+        # a planned budget such as 128 labels is said in full, not as 130
+        return f"{value:.0f}" if value >= 100 else f"{float(f'{value:.2g}'):g}"
     mantissa, exponent = f"{value:.1e}".split("e")
     power = "10" + str(int(exponent)).translate(_SUPERSCRIPT)
     mantissa = mantissa.removesuffix(".0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from isoloss.errors import TableError
+from isoloss.errors import TableError, UnknownNameError
+from isoloss.gains.arms import ArmRuns
 
 #: Role -> column names that are taken for it without being told, best first (compared in lower case).
 GUESSES: dict[str, tuple[str, ...]] = {
@@ -114,17 +116,84 @@ def read_runs(path: Path, **columns: str | None) -> ExternalRuns:
 
 
 def rungs_of(resource: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rung index of each run from its resource alone: sorted budgets closer than ``SAME_RUNG`` are one rung.
+    """Rung index of each run from its resource alone: a rung holds all within ``SAME_RUNG`` times its least budget.
 
     >>> rungs_of(np.array([1e9, 3e9, 1.01e9, 3.02e9])).tolist()
     [0, 1, 0, 1]
     """
-    order = np.argsort(resource, kind="stable")
-    logs = np.log(resource[order])
-    steps = np.concatenate([[0], np.cumsum(np.diff(logs) > np.log(SAME_RUNG))]).astype(np.int64)
     rung = np.empty(len(resource), dtype=np.int64)
-    rung[order] = steps
+    index, first = -1, -np.inf
+    for k in np.argsort(resource, kind="stable"):
+        if resource[k] > SAME_RUNG * first or index < 0:
+            index, first = index + 1, resource[k]
+        rung[k] = index
     return rung
+
+
+def external_arms(table: ExternalRuns, names: Sequence[str], best: float | None = None) -> list[ArmRuns]:
+    """The runs of each arm in `names` as arrays, rungs numbered over all of them together.
+
+    `best`: the best possible value of a quality that is better when higher; its distance from it is compared.
+    Raises `UnknownNameError` for an absent arm, `TableError` for a cell that makes no sense.
+    """
+    labels = table.frame[table.roles["arm"]].cast(pl.String).fill_null("").to_numpy()
+    for name in names:
+        if name not in labels:
+            raise UnknownNameError(f"{table.path}: {table.roles['arm']}", "arm", name, table.arms())
+    rows = np.flatnonzero(np.isin(labels, names))
+    resource, quality = table.numbers("resource")[rows], table.numbers("quality")[rows]
+    _refuse(table, "resource", rows, ~(np.isfinite(resource) & (resource > 0)), "is not a positive amount")
+    _refuse(
+        table,
+        "quality",
+        rows,
+        np.isnan(quality),
+        "is no quality",
+        "drop an unfinished run; write inf for a diverged one",
+    )
+    if best is not None:
+        _refuse(
+            table,
+            "quality",
+            rows,
+            np.isfinite(quality) & (quality >= best),
+            f"reaches the best value {best}",
+            "see --best",
+        )
+        quality = np.where(np.isfinite(quality), best - quality, np.inf)
+    _refuse(table, "quality", rows, quality <= 0, "is not positive", "a loss or an error; for a score see --best")
+    rung = (
+        np.unique(table.numbers("rung")[rows], return_inverse=True)[1] if "rung" in table.roles else rungs_of(resource)
+    )
+    alone = np.array([f"row {row + 1}" for row in rows])
+
+    def text(role: str) -> NDArray[np.str_]:
+        if role not in table.roles:
+            return alone
+        return table.frame[table.roles[role]].cast(pl.String).fill_null("").to_numpy()[rows].astype(np.str_)
+
+    seed, cluster = text("seed"), text("cluster")
+    found = []
+    for name in names:
+        mine = labels[rows] == name
+        index = rung[mine].astype(np.int64)
+        found.append(ArmRuns(name, resource[mine], quality[mine], index, seed[mine], cluster[mine]))
+    return found
+
+
+def _refuse(
+    table: ExternalRuns,
+    role: str,
+    rows: NDArray[np.int64],
+    wrong: NDArray[np.bool_],
+    what: str,
+    remedy: str = "mend or drop that row",
+) -> None:
+    if wrong.any():
+        row = int(rows[np.argmax(wrong)])
+        value = table.frame[table.roles[role]][row]
+        said = f"row {row + 1}: {'an empty cell' if value is None else str(value)[:40]} {what}"
+        raise TableError(f"{table.path}: {table.roles[role]}", said, remedy)
 
 
 def _listed(names: list[str]) -> str:

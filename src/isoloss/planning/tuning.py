@@ -20,7 +20,7 @@ Rows = Mapping[str, Mapping[str, object]]
 class TrialState:
     """A trial at a rung: its swept `values` and what its seeds gave.
 
-    `loss` is the mean validation quality with lower better, ``inf`` where any seed diverged or failed (a miss counts
+    `loss` is the mean `Task.loss` of the validation quality, ``inf`` where any seed diverged or failed (a miss counts
     as infinite), NaN while a seed is outstanding. `run_ids` are its tuning runs.
     """
 
@@ -39,7 +39,7 @@ def trial(
     study: Study, rows: Rows, arm: str, rung: float, values: Values, seeds: int, added: bool = False
 ) -> TrialState:
     """The state of one trial over tuning seeds 1..`seeds`."""
-    higher = tasks.get(study.task.name).direction == "higher"
+    task = tasks.get(study.task.name)
     ids = tuple(planned(study, arm, rung, values, s, "tune").spec.run_id for s in range(1, seeds + 1))
     losses = []
     for run_id in ids:
@@ -49,8 +49,7 @@ def trial(
         elif row["status"] != "finished" or row["validation"] is None:
             losses.append(math.inf)
         else:
-            quality = float(row["validation"])  # type: ignore[arg-type]
-            losses.append(-quality if higher else quality)
+            losses.append(task.loss(float(row["validation"])))  # type: ignore[arg-type]
     return TrialState(values, sum(losses) / len(losses), ids, added)
 
 

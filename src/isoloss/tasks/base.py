@@ -43,6 +43,7 @@ class Task(abc.ABC):
     quality: ClassVar[str]
     unit: ClassVar[str]
     direction: ClassVar[Literal["lower", "higher"]] = "lower"
+    best: ClassVar[float] = 0.0
     floor: ClassVar[Floor]
     anytime: ClassVar[bool] = False
     noise_unit: ClassVar[str] = "seed"
@@ -52,6 +53,14 @@ class Task(abc.ABC):
 
     class Options(Options):
         """No options."""
+
+    @classmethod
+    def loss(cls, quality: float) -> float:
+        """Quality as the statistics see it, positive and lower better: itself, or its distance from `best`.
+
+        A gain needs the logarithm of it, so a score that is better when higher needs a best possible value.
+        """
+        return quality if cls.direction == "lower" else cls.best - quality
 
     def __init__(self, options: Any = None) -> None:
         self.options = options if options is not None else self.Options()
