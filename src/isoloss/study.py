@@ -53,7 +53,10 @@ class Ladder(_Part):
     def _known(cls, value: str) -> str:
         if value not in RESOURCES:
             near = difflib.get_close_matches(value, RESOURCES, n=1, cutoff=0.6)
-            raise ValueError(f"unknown resource '{value}'" + (f"; did you mean {near[0]}?" if near else "; see `isoloss list resources`"))
+            raise ValueError(
+                f"unknown resource '{value}'"
+                + (f"; did you mean {near[0]}?" if near else "; see `isoloss list resources`")
+            )
         return value
 
     @field_validator("rungs")

@@ -65,9 +65,9 @@ class StudyResult:
     """Everything that a study has found so far; a study in progress or with failures gives one too.
 
     `direction` is how people see quality (``lower`` or ``higher`` is better); qualities inside `comparisons` are
-    always lower-is-better: where `direction` is ``higher`` they are the distance from `best`. `missing` says in plain sentences what keeps a
-    comparison from being made; `counts`: status -> runs; `provenance`: command, versions, hardware, ledger,
-    study file text, wall seconds; `runs`: the run table as row dicts; `curves`: run id -> (train_flops, train_loss).
+    always lower-is-better: where `direction` is ``higher`` they are the distance from `best`. `missing` says in plain
+    sentences what keeps a comparison from being made; `counts`: status -> runs; `provenance`: command, versions,
+    hardware, ledger, study file text, wall seconds; `runs`: the run table as row dicts; `curves`: run id -> (train_flops, train_loss).
     """
 
     study: str

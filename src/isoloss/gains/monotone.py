@@ -115,7 +115,8 @@ def _hermite(t: Array, y0: Array, y1: Array, d0: Array, d1: Array) -> tuple[Arra
     """Cubic Hermite value and derivative at ``t`` in [0, 1]; exact at both ends."""
     rise = y1 - y0
     b, c = 3 * rise - 2 * d0 - d1, d0 + d1 - 2 * rise
-    value = np.where(t >= 1, y1, y0 + t * (d0 + t * (b + t * c)))
+    # rounding must not carry a falling piece past its own ends, or its inverse finds nothing there
+    value = np.clip(np.where(t >= 1, y1, y0 + t * (d0 + t * (b + t * c))), np.minimum(y0, y1), np.maximum(y0, y1))
     return value, d0 + t * (2 * b + t * 3 * c)
 
 
