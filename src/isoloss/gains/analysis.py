@@ -67,7 +67,8 @@ class StudyResult:
     `direction` is how people see quality (``lower`` or ``higher`` is better); qualities inside `comparisons` are
     always lower-is-better: where `direction` is ``higher`` they are the distance from `best`. `missing` says in plain
     sentences what keeps a comparison from being made; `counts`: status -> runs; `provenance`: command, versions,
-    hardware, ledger, study file text, wall seconds; `runs`: the run table as row dicts; `curves`: run id -> (train_flops, train_loss).
+    hardware, ledger, study file text, wall seconds; `runs`: the run table as row dicts; `curves`: run id ->
+    (train_flops, train_loss).
     """
 
     study: str
