@@ -51,7 +51,7 @@ _MEANINGS: dict[str, Meaning] = {
     ),
     "floor-at-bound": Meaning(
         "The floor is not identified",
-        "The ladder is too short to show where quality levels off. Exponents and extrapolations hang on it.",
+        "Exponents and extrapolations hang on the floor, and these runs do not show it.",
         "Trust measured gains more than extrapolated ones; add larger rungs.",
     ),
     "gain-below-resolvable": Meaning(
@@ -76,7 +76,7 @@ _MEANINGS: dict[str, Meaning] = {
     ),
     "no-overlap": Meaning(
         "No quality in common",
-        "The two ladders never reach the same quality, so only bounds on the gain are measured.",
+        "A gain compares budgets at equal quality; here nothing can be interpolated.",
         "Extend the worse arm's ladder upwards or the better arm's downwards.",
     ),
     "no-replicates": Meaning(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.gains.analysis import ArmSummary, StudyResult
-from isoloss.gains.result import Diagnostic, GainCurve, to_json
+from isoloss.gains.result import Diagnostic, GainCurve, Interval, to_json
 from isoloss.report import run_rows, tables, words
 from isoloss.report.figures import (
     Figure,
@@ -216,7 +216,11 @@ def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[s
         "baseline": words.plain(curve.baseline, 40),
         "candidate": words.plain(curve.candidate, 40),
         "big": "" if big == words.NOTHING else big,
-        "range": f"95%: {words.span_times(verdict.interval)}" if both else "95% interval",
+        "range": f"95%: {words.span_times(verdict.interval)}"
+        if both
+        else "bound (95%)"
+        if _one_sided(verdict.interval)
+        else "95% interval",
         "where": f"{at} of {words.plain(curve.baseline, 40)}" if at else "",
         "old": shelf.add(figure_gain(curve, "old", arms), 410),
         "new": shelf.add(figure_gain(curve, "new", arms), 410),
@@ -233,6 +237,10 @@ def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[s
         "costs": shelf.add(figure_ratios(mine, arms), 100 + 44 * len({c.resource for c in mine})) if mine else None,
         "cost_table": tables.cost_table(mine),
     }
+
+
+def _one_sided(interval: Interval | None) -> bool:
+    return interval is not None and (interval[0] <= 0 or math.isinf(interval[1]))
 
 
 def _headline(result: StudyResult) -> str:

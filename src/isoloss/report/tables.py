@@ -42,19 +42,26 @@ def asked_table(curve: GainCurve) -> Sheet:
     """The gains that were asked for at budgets of the reader's own."""
     owners = {"old": curve.baseline, "new": curve.candidate}
     sheet = _points("at the budgets asked for", curve.asked, curve.resource)
-    who = tuple(words.plain(owners.get(p.index, "quality"), 20) for p in curve.asked)
-    rows = tuple((f"{row[0]} ({name})", *row[1:]) for row, name in zip(sheet.rows, who, strict=True))
+    who = iter(words.plain(owners.get(p.index, "quality"), 20) for p in curve.asked)
+    rows = tuple((f"{row[0]} ({next(who)})", *row[1:]) if row[0] else row for row in sheet.rows)
     return Sheet(sheet.title, sheet.columns, sheet.numeric, rows, sheet.tones)
 
 
 def _points(title: str, points: Sequence[GainPoint], resource: str) -> Sheet:
-    unit = words.resource_unit(resource)
-    columns = {f"budget ({unit})" if unit else "budget": True, "gain": True, "95% interval": True, "how known": False}
-    return _sheet(title, columns, ((p.region, (_at(p), *_known(p))) for p in points))
+    budget, unit = words.budget_column(resource)
+    columns = {budget: True, "gain": True, "95% interval": True, "how known": False}
+    rows: list[tuple[str, tuple[str, ...]]] = []
+    for p in points:
+        rows.append((p.region, (_at(p, unit), *_known(p))))
+        rows += [
+            ("fan", ("", "", words.span_times(ends), f"with floor {words.plain(kind, 16)}"))
+            for kind, ends in p.fan.items()
+        ]
+    return _sheet(title, columns, rows)
 
 
-def _at(point: GainPoint) -> str:
-    return words.quality(point.at) if point.index == "quality" else words.amount(point.at)
+def _at(point: GainPoint, unit: str) -> str:
+    return words.quality(point.at) if point.index == "quality" else words.amount(point.at, unit)
 
 
 def _known(point: GainPoint) -> tuple[str, str, str]:
@@ -101,8 +108,12 @@ def floor_table(curve: GainCurve, direction: str = "lower") -> Sheet:
         kind = words.plain(f.kind, 16) + (" (used)" if f.chosen else "")
         slope = _with(words.signed(f.slope, 2), words.limits(f.slope_interval, 2, sign=True))
         aicc = words.fixed(f.aicc, 1) if math.isfinite(f.aicc) else words.NOTHING
-        rows.append(("chosen" if f.chosen else "", (kind, values, slope, aicc, words.number(f.lack_of_fit_p, 2))))
+        rows.append(("chosen" if f.chosen else "", (kind, values, slope, aicc, _share(f.lack_of_fit_p))))
     return _sheet("what each treatment of the floor says", columns, rows)
+
+
+def _share(p: float | None) -> str:
+    return words.fixed(p, 2) if p is not None and p >= 0.01 else words.number(p, 1)
 
 
 def slope_table(curve: GainCurve) -> Sheet:
@@ -138,8 +149,7 @@ def crossover_sentence(crossover: Crossover, resource: str) -> str:
 def rung_table(rungs: Sequence[RungSummary], resource: str, direction: str = "lower") -> Sheet:
     """Mean quality of each arm at each rung."""
     sign = -1.0 if direction == "higher" else 1.0
-    unit = words.resource_unit(resource)
-    budget = f"budget ({unit})" if unit else "budget"
+    budget, unit = words.budget_column(resource)
     columns = {"arm": False, budget: True, "mean quality (95%)": True, "runs": True}
     rows = []
     for r in rungs:
@@ -148,7 +158,7 @@ def rung_table(rungs: Sequence[RungSummary], resource: str, direction: str = "lo
         count = str(r.runs) + (f" ({lost} diverged)" if lost else "")
         mean = words.quality(sign * r.quality) if math.isfinite(r.quality) else "missed"
         mean = _with(mean, words.limits((low, high), None))
-        cells = (words.plain(r.arm, 28), words.amount(r.resource), mean, count)
+        cells = (words.plain(r.arm, 28), words.amount(r.resource, unit), mean, count)
         rows.append(("", cells))
     return _sheet("quality at each rung", columns, rows)
 
@@ -197,6 +207,6 @@ def trial_table(trials: Sequence[Trial], resource: str, direction: str = "lower"
             quality = words.quality(sign * t.quality) if t.quality is not None else words.NOTHING
             edge = ", ".join(map(words.choice_title, t.edges)) or words.NOTHING
             picked = picked if t.chosen else "none finished"
-            cells = (words.plain(arm, 28), words.amount(rung), tried, picked, quality, edge)
+            cells = (words.plain(arm, 28), words.amount(rung, unit), tried, picked, quality, edge)
             rows.append(("more" if t.edges else "", cells))
     return _sheet("what tuning chose", columns, rows)

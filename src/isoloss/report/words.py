@@ -137,10 +137,9 @@ def span(interval: Interval | None) -> str:
         return f"> {_ratio(low)}"
     if low <= 0:
         return f"< {_ratio(high)}"
-    if low >= 1e-3 and high < 100 and high < 10 * low:
-        places = _times_places(low)
-        return f"{_ratio(low, places)}–{_ratio(high, places)}"
-    return f"{_ratio(low)}–{_ratio(high)}"
+    alike = low >= 0.0995 and high < 9.95
+    ends = [_ratio(end, _times_places(low) if alike else None) for end in interval]
+    return ends[0] if ends[0] == ends[1] else "–".join(ends)
 
 
 def span_times(interval: Interval | None) -> str:
@@ -168,7 +167,8 @@ def signed(value: float | None, places: int = 3) -> str:
         return NOTHING
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return ("+" if value > 0 else "") + fixed(value, places)
+    text = fixed(value, places)
+    return f"+{text}" if value > 0 and text.strip("0.,") else text
 
 
 def limits(interval: Interval | None, places: int | None = 3, *, sign: bool = False) -> str:
@@ -241,6 +241,12 @@ def resource_title(resource: str) -> str:
 def resource_unit(resource: str) -> str:
     """A resource's unit, empty for one that is not known."""
     return RESOURCES[resource][0] if resource in RESOURCES else ""
+
+
+def budget_column(resource: str) -> tuple[str, str]:
+    """The heading of a column of budgets, and the unit that each of its cells still needs."""
+    unit = resource_unit(resource)
+    return ("budget", unit) if unit in ("B", "J", "s", "") else (f"budget ({unit})", "")
 
 
 def resource_axis(resource: str) -> str:

@@ -11,7 +11,7 @@ from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.bands import Stretch, band_layers, stretches
 from isoloss.report.figures.canvas import Figure
-from isoloss.report.figures.plane import Axis, Plane, Rows
+from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
 
 if TYPE_CHECKING:
     import altair as alt
@@ -31,15 +31,15 @@ def figure_gain(curve: GainCurve, index: Literal["old", "new"] = "old", arms: Se
     points = [p for p in curve.points if p.index == index]
     asked = [p for p in curve.asked if p.index == index]
     x_domain = axes.padded(axes.positive([*band.at, *(p.at for p in points)]), share=0.03)
-    y_domain = _gain_domain(band, points)
+    inside = [p for p in asked if x_domain[0] <= p.at <= x_domain[1]]
+    y_domain = _gain_domain(band, [*points, *inside])
     plane = Plane(
         Axis(x_domain, axes.log_axis(x_domain, 8), f"{owner}’s {words.resource_axis(curve.resource)}"),
         Axis(y_domain, axes.labelled(axes.log_ticks(y_domain, 7, anchor=1.0), _tick)),
-        tuple(map(words.plain, arms or (curve.baseline, curve.candidate))),
+        palette_order(arms, curve.baseline, curve.candidate),
     )
     parts = stretches(band, plane)
     arm = words.plain(curve.candidate)
-    inside = [p for p in asked if x_domain[0] <= p.at <= x_domain[1]]
     layers = [
         *_backdrop(plane, parts),
         *band_layers(parts, arm, plane),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from isoloss.report.figures.axes import Domain
+from isoloss.report.words import plain
 
 if TYPE_CHECKING:
     import altair as alt
 
 Rows = list[dict[str, Any]]
+
+
+def palette_order(arms: Iterable[str], *drawn: str) -> tuple[str, ...]:
+    """Arms in the order that fixes their colours, and after them any that is drawn but not among them."""
+    return tuple(dict.fromkeys(map(plain, (*arms, *drawn))))
 
 
 @dataclass(frozen=True)

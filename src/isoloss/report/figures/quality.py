@@ -11,7 +11,7 @@ from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.bands import band_layers, stretches
 from isoloss.report.figures.canvas import Figure
-from isoloss.report.figures.plane import Axis, Plane, Rows
+from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
 
 if TYPE_CHECKING:
     import altair as alt
@@ -30,7 +30,7 @@ def figure_quality(curve: GainCurve, arms: Sequence[str] = (), direction: str = 
     plane = Plane(
         Axis(x_domain, axes.log_axis(x_domain, 8), words.resource_axis(curve.resource)),
         up,
-        tuple(map(words.plain, arms or (curve.baseline, curve.candidate))),
+        palette_order(arms, curve.baseline, curve.candidate),
     )
     layers: list[alt.Chart] = []
     for arm, band in bands.items():

@@ -10,7 +10,7 @@ from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.canvas import Figure
 from isoloss.report.figures.gain import EQUIVALENCE
-from isoloss.report.figures.plane import Axis, Plane
+from isoloss.report.figures.plane import Axis, Plane, palette_order
 
 
 def figure_ratios(costs: Sequence[Cost], arms: Sequence[str] = ()) -> Figure:
@@ -30,7 +30,7 @@ def figure_ratios(costs: Sequence[Cost], arms: Sequence[str] = ()) -> Figure:
             "baseline’s amount ÷ candidate’s",
         ),
         Axis((0.0, 1.0), log=False),
-        tuple(map(words.plain, arms or (baseline, candidate))),
+        palette_order(arms, baseline, candidate),
     )
     rows = [_row(c, across, candidate, c.at == latest) for c in costs]
     titles = [words.resource_title(r) for r in resources]

@@ -10,7 +10,7 @@ from isoloss.gains.analysis import Trial
 from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.canvas import Figure
-from isoloss.report.figures.plane import Axis, Plane, Rows
+from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
 
 if TYPE_CHECKING:
     import altair as alt
@@ -46,7 +46,7 @@ def figure_tuning(
     plane = Plane(
         Axis(across, ticks, title, log),
         Axis(up, axes.linear_axis(up, 6), log=False),
-        tuple(map(words.plain, arms or dict.fromkeys(t.arm for t in trials))),
+        palette_order(arms, *(t.arm for t in trials)),
     )
     dots, lines, ends, missed, rows = _tried(mine, choice, sign, plane, shown)
     layers = _layers(plane, dots, lines, ends, missed)
