@@ -105,8 +105,12 @@ def run(
     from isoloss.report import print_result
     from isoloss.report.live import LiveProgress
 
-    with LiveProgress(_err()) as live:
-        result, page = api.run(study, workers=workers, engine=engine.value, ledger=ledger, out=out, observer=live)
+    try:
+        with LiveProgress(_err()) as live:
+            result, page = api.run(study, workers=workers, engine=engine.value, ledger=ledger, out=out, observer=live)
+    except KeyboardInterrupt:  # caught here: typer would call it "Aborted"
+        _err().print("\nisoloss: stopped. Finished runs are kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
     if as_json:
         _print_json(to_json(result))
     else:
@@ -277,15 +281,12 @@ def _floor(text: str) -> str | float:
 
 
 def main() -> None:
-    """Entry point: bad input is one line on standard error and exit code 2; Ctrl-C is 130."""
+    """Entry point: bad input is one line on standard error and exit code 2."""
     try:
         app()
     except IsolossError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]isoloss:[/] {escape(str(error))}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        _err().print("\nisoloss: stopped. Finished runs are kept; the same command goes on from there.")
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
 

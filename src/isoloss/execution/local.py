@@ -40,7 +40,7 @@ class LocalEngine:
             self.slots,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=prepare,
-            initargs=(self._plugins,),
+            initargs=(os.getpid(), self._plugins),
         )
 
     def submit(self, spec: RunSpec) -> None:

@@ -7,6 +7,8 @@ import os
 import platform
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Sequence
 from functools import cache
@@ -20,16 +22,27 @@ from isoloss.tasks.base import Task
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def prepare(plugins: Sequence[Path]) -> None:
-    """Set a fresh worker process up: one thread, deaf to Ctrl-C (the driver decides), gone when the driver is."""
+def prepare(driver: int, plugins: Sequence[Path]) -> None:
+    """Set a fresh worker process up: one thread, deaf to Ctrl-C (the driver decides), gone when the driver is.
+
+    `driver` is the driver's process id.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    threading.Thread(target=_leave_with, args=(driver,), daemon=True).start()
     use_one_thread()
     from isoloss.registry import load_plugin
 
     for path in plugins:
         load_plugin(path)
+
+
+def _leave_with(driver: int) -> None:
+    # where there is no death signal, and where the driver died before it was asked for
+    while os.getppid() == driver:
+        time.sleep(1)
+    os._exit(1)
 
 
 def use_one_thread() -> None:
