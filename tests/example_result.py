@@ -430,7 +430,7 @@ def hostile_study() -> StudyResult:
                 arm,
                 rung,
                 {"depth": d, "<lr>": 0.1},
-                None if d == 8.0 else -0.5 - d / 100,
+                None if d == 8.0 else 0.5 + d / 100,
                 2,
                 d == 4.0,
                 ("depth",) if d == 4.0 else (),

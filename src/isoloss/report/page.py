@@ -25,6 +25,7 @@ from isoloss.report.figures import (
 )
 from isoloss.report.figures.canvas import PALETTE
 from isoloss.report.meanings import meaning
+from isoloss.report.qualities import Quality
 
 _SEVERITIES = (("error", "To be fixed"), ("warning", "To read before you quote a number"), ("info", "Good to know"))
 _MARKS = {
@@ -145,7 +146,7 @@ def _context(result: StudyResult, shelf: _Shelf) -> dict[str, Any]:
     tuning = []
     for choice in swept_choices(result.trials)[:_MOST_TUNING_CHOICES]:
         swept = dict.fromkeys(t.arm for t in result.trials if choice in t.values)
-        drawn = [figure_tuning(result.trials, arm, choice, arms, result.direction) for arm in swept]
+        drawn = [figure_tuning(result.trials, arm, choice, arms, result.direction == "higher") for arm in swept]
         tuning.append({"title": words.choice_title(choice).capitalize(), "figures": [shelf.add(f, 330) for f in drawn]})
     diagnostics = _diagnostics(result)
     cautions = sum(len(items) for severity, _, items in diagnostics if severity != "info")
@@ -181,7 +182,7 @@ def _context(result: StudyResult, shelf: _Shelf) -> dict[str, Any]:
         "resource": words.resource_title(result.resource),
         "quality_title": words.plain(result.quality, 60).replace("_", " ").capitalize(),
         "tuning": tuning,
-        "trial_table": tables.trial_table(result.trials, result.resource, result.direction),
+        "trial_table": tables.trial_table(result.trials, result.resource),
         "diagnostics": diagnostics,
         "arms": [_arm(a, k) for k, a in enumerate(result.arms)],
         "runs": runs,
@@ -205,7 +206,7 @@ def _markup(text: str) -> Any:
 
 def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[str], shelf: _Shelf) -> dict[str, Any]:
     mine = [c for c in result.costs if (c.baseline, c.candidate) == (curve.baseline, curve.candidate)]
-    verdict = curve.verdict
+    verdict, read = curve.verdict, Quality.of(result)
     big = words.times(verdict.gain) if verdict.gain is not None else words.span_times(verdict.interval)
     both = verdict.gain is not None and verdict.interval is not None
     at = f"at {words.amount(verdict.at, words.resource_unit(curve.resource))}" if verdict.at is not None else ""
@@ -227,10 +228,10 @@ def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[s
         "old_table": tables.gain_table(curve, "old"),
         "new_table": tables.gain_table(curve, "new"),
         "asked": tables.asked_table(curve) if curve.asked else None,
-        "quality": shelf.add(figure_quality(curve, arms, result.direction, result.quality_unit), 410),
-        "rung_table": tables.rung_table(curve.rungs, curve.resource, result.direction),
-        "laws": tables.law_table(curve, result.direction) if curve.laws else None,
-        "floors": tables.floor_table(curve, result.direction) if curve.floors else None,
+        "quality": shelf.add(figure_quality(curve, arms, read), 410),
+        "rung_table": tables.rung_table(curve.rungs, curve.resource, read),
+        "laws": tables.law_table(curve, read) if curve.laws else None,
+        "floors": tables.floor_table(curve, read) if curve.floors else None,
         "slopes": tables.slope_table(curve),
         "slope_notes": tables.slope_notes(curve),
         "crossover": tables.crossover_sentence(curve.crossover, curve.resource),

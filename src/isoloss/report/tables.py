@@ -10,6 +10,7 @@ from typing import Literal
 from isoloss.gains.analysis import Cost, Trial
 from isoloss.gains.result import Crossover, GainCurve, GainPoint, RungSummary, Slope
 from isoloss.report import words
+from isoloss.report.qualities import Quality
 
 
 @dataclass(frozen=True)
@@ -83,28 +84,24 @@ def _with(value: str, interval: str) -> str:
     return value if interval == words.NOTHING or value == words.NOTHING else f"{value} ({interval})"
 
 
-def law_table(curve: GainCurve, direction: str = "lower") -> Sheet:
+def law_table(curve: GainCurve, read: Quality) -> Sheet:
     """Each arm's law: exponent and floor with their intervals."""
-    sign = -1.0 if direction == "higher" else 1.0
     rows = []
     for law in curve.laws:
-        ends = law.floor_interval and sorted((sign * law.floor_interval[0], sign * law.floor_interval[1]))
-        floor = _with(
-            words.quality(sign * law.floor), words.limits((ends[0], ends[1]), None) if ends else words.NOTHING
-        )
+        ends = law.floor_interval and read.ends(*law.floor_interval)
+        floor = _with(words.quality(read.shown(law.floor)), words.limits(ends, None))
         exponent = _with(words.fixed(law.exponent, 3), words.limits(law.exponent_interval))
         arm = words.plain(law.arm, 28) + (" (at its limit)" if law.at_bound else "")
         rows.append(("", (arm, exponent, f"{floor} {words.plain(law.floor_kind, 12)}")))
     return _sheet("the laws", {"arm": False, "exponent (95%)": True, "floor (95%)": True}, rows)
 
 
-def floor_table(curve: GainCurve, direction: str = "lower") -> Sheet:
+def floor_table(curve: GainCurve, read: Quality) -> Sheet:
     """What each treatment of the floor would say on the same runs."""
-    sign = -1.0 if direction == "higher" else 1.0
     columns = {"floor": False, "value": True, "slope (95%)": True, "AICc": True, "misfit p": True}
     rows = []
     for f in curve.floors:
-        values = " / ".join(dict.fromkeys(words.quality(sign * v) for v in f.floors.values())) or words.NOTHING
+        values = " / ".join(dict.fromkeys(words.quality(read.shown(v)) for v in f.floors.values())) or words.NOTHING
         kind = words.plain(f.kind, 16) + (" (used)" if f.chosen else "")
         slope = _with(words.signed(f.slope, 2), words.limits(f.slope_interval, 2, sign=True))
         aicc = words.fixed(f.aicc, 1) if math.isfinite(f.aicc) else words.NOTHING
@@ -146,18 +143,16 @@ def crossover_sentence(crossover: Crossover, resource: str) -> str:
     return f"{said}, {crossover.region}" + (f": {reason}" if reason else "")
 
 
-def rung_table(rungs: Sequence[RungSummary], resource: str, direction: str = "lower") -> Sheet:
+def rung_table(rungs: Sequence[RungSummary], resource: str, read: Quality) -> Sheet:
     """Mean quality of each arm at each rung."""
-    sign = -1.0 if direction == "higher" else 1.0
     budget, unit = words.budget_column(resource)
     columns = {"arm": False, budget: True, "mean quality (95%)": True, "runs": True}
     rows = []
     for r in rungs:
-        low, high = sorted((sign * r.interval[0], sign * r.interval[1]))
         lost = sum(not math.isfinite(v) for v in r.values)
         count = str(r.runs) + (f" ({lost} diverged)" if lost else "")
-        mean = words.quality(sign * r.quality) if math.isfinite(r.quality) else "missed"
-        mean = _with(mean, words.limits((low, high), None))
+        mean = words.quality(read.shown(r.quality)) if math.isfinite(r.quality) else "missed"
+        mean = _with(mean, words.limits(read.ends(*r.interval), None))
         cells = (words.plain(r.arm, 28), words.amount(r.resource, unit), mean, count)
         rows.append(("", cells))
     return _sheet("quality at each rung", columns, rows)
@@ -184,9 +179,8 @@ def _so(ratio: float) -> str:
     return f"needs {words.times(ratio)} less" if ratio > 1 else f"needs {words.times(1 / ratio)} more"
 
 
-def trial_table(trials: Sequence[Trial], resource: str, direction: str = "lower") -> Sheet:
+def trial_table(trials: Sequence[Trial], resource: str) -> Sheet:
     """What tuning chose for each arm at each rung."""
-    sign = -1.0 if direction == "higher" else 1.0
     unit = words.resource_unit(resource)
     rung_name = f"rung ({unit})" if unit else "rung"
     columns = {
@@ -204,7 +198,7 @@ def trial_table(trials: Sequence[Trial], resource: str, direction: str = "lower"
         tried = str(len(mine)) + (f" ({lost} diverged)" if lost else "")
         for t in [t for t in mine if t.chosen] or mine[:1]:
             picked = ", ".join(f"{words.choice_title(k)} {words.number(v)}" for k, v in t.values.items())
-            quality = words.quality(sign * t.quality) if t.quality is not None else words.NOTHING
+            quality = words.quality(t.quality)
             edge = ", ".join(map(words.choice_title, t.edges)) or words.NOTHING
             picked = picked if t.chosen else "none finished"
             cells = (words.plain(arm, 28), words.amount(rung, unit), tried, picked, quality, edge)

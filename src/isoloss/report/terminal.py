@@ -13,6 +13,7 @@ from rich.text import Text
 from isoloss.gains.analysis import StudyResult
 from isoloss.gains.result import Diagnostic, GainCurve
 from isoloss.report import tables, words
+from isoloss.report.qualities import Quality
 from isoloss.report.tables import Sheet
 
 _LEVEL_STYLE = {"gain": "bold green", "loss": "bold red", "none": "bold", "unknown": "bold yellow"}
@@ -31,7 +32,7 @@ def print_result(result: StudyResult, console: Console) -> None:
         if len(result.comparisons) > 1:
             console.print()
             console.rule(_text(_pair(curve), "bold"), align="left", style="dim")
-        _print_evidence(curve, console, result.direction)
+        _print_evidence(curve, console, Quality.of(result))
         mine = [c for c in result.costs if (c.baseline, c.candidate) == (curve.baseline, curve.candidate)]
         if mine:
             latest = max(c.at for c in mine)
@@ -49,7 +50,7 @@ def print_result(result: StudyResult, console: Console) -> None:
 def print_gain(curve: GainCurve, console: Console) -> None:
     """One comparison: verdict, gain per rung in both indexes, laws, floors, slopes, crossover, diagnostics."""
     _print_verdict(curve, console)
-    _print_evidence(curve, console, "lower")
+    _print_evidence(curve, console, Quality())
     _print_diagnostics(curve.diagnostics, console)
 
 
@@ -62,15 +63,15 @@ def _print_verdict(curve: GainCurve, console: Console) -> None:
     _say(console, f"{_pair(curve)}; level: {verdict.level}; trend: {verdict.trend}", "dim")
 
 
-def _print_evidence(curve: GainCurve, console: Console, direction: str) -> None:
+def _print_evidence(curve: GainCurve, console: Console, read: Quality) -> None:
     for index in ("old", "new"):
         _print_sheet(tables.gain_table(curve, index), console, f"Gain {{}} ({index} index)")
     if curve.asked:
         _print_sheet(tables.asked_table(curve), console, "Gain {}")
     if curve.laws:
-        _print_sheet(tables.law_table(curve, direction), console)
+        _print_sheet(tables.law_table(curve, read), console)
     if curve.floors:
-        _print_sheet(tables.floor_table(curve, direction), console)
+        _print_sheet(tables.floor_table(curve, read), console)
     _print_sheet(tables.slope_table(curve), console)
     for note in tables.slope_notes(curve):
         _say(console, note, "dim")

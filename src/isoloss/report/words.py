@@ -137,7 +137,7 @@ def span(interval: Interval | None) -> str:
         return f"> {_ratio(low)}"
     if low <= 0:
         return f"< {_ratio(high)}"
-    alike = low >= 0.0995 and high < 9.95
+    alike = low >= 0.0995 and high < min(9.95, 4 * low)
     ends = [_ratio(end, _times_places(low) if alike else None) for end in interval]
     return ends[0] if ends[0] == ends[1] else "–".join(ends)
 

@@ -65,7 +65,7 @@ def log_ticks(domain: Domain, most: int = 7, anchor: float | None = None) -> lis
     decades = math.log10(high / low)
     best: list[float] = []
     for ladder in _LADDERS:
-        for stride in (1,) if len(ladder) > 1 else tuple(range(math.ceil(decades / most) or 1, 0, -1)):
+        for stride in (1,) if len(ladder) > 1 else tuple(range(math.ceil(decades / most) + 1, 0, -1)):
             ticks = _ladder_ticks(domain, ladder, stride)
             if len(ticks) <= most:
                 best = ticks

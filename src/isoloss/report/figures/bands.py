@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from isoloss.gains.result import Band
 from isoloss.report.figures.axes import Domain, clamp
 from isoloss.report.figures.plane import Plane, Rows
+from isoloss.report.qualities import Quality
 
 if TYPE_CHECKING:
     import altair as alt
@@ -25,14 +26,14 @@ class Stretch:
     points: Rows
 
 
-def stretches(band: Band, plane: Plane, sign: float = 1.0) -> list[Stretch]:
-    """`band` cut at changes of region and held inside the axes; `sign` -1 turns negated qualities back."""
+def stretches(band: Band, plane: Plane, quality: Quality | None = None) -> list[Stretch]:
+    """`band` cut at changes of region and held inside the axes; a band of qualities is turned to what people read."""
     out: list[Stretch] = []
     left, right = plane.across.domain
     for at, value, low, high, region in zip(band.at, band.value, band.low, band.high, band.region, strict=True):
         if not left <= at <= right:
             continue
-        point = _held(at, value, low, high, plane.up.domain, sign)
+        point = _held(at, value, low, high, plane.up.domain, quality or Quality())
         if not out or out[-1].region != region:
             if out:
                 out[-1].points.append({k: v for k, v in point.items() if k in out[-1].points[-1]})
@@ -42,13 +43,13 @@ def stretches(band: Band, plane: Plane, sign: float = 1.0) -> list[Stretch]:
 
 
 def _held(
-    at: float, value: float | None, low: float | None, high: float | None, up: Domain, sign: float
+    at: float, value: float | None, low: float | None, high: float | None, up: Domain, quality: Quality
 ) -> dict[str, Any]:
     point: dict[str, Any] = {"at": at}
-    if value is not None and up[0] <= sign * value <= up[1]:
-        point["value"] = sign * value
+    if value is not None and up[0] <= quality.shown(value) <= up[1]:
+        point["value"] = quality.shown(value)
     if low is not None and high is not None and not (math.isnan(low) or math.isnan(high)):
-        below, above = sorted((sign * low, sign * high))
+        below, above = quality.ends(low, high)
         point |= {"low": clamp(below, up), "high": clamp(above, up)}
     return point
 

@@ -12,21 +12,22 @@ from isoloss.report.figures import axes
 from isoloss.report.figures.bands import band_layers, stretches
 from isoloss.report.figures.canvas import Figure
 from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
+from isoloss.report.qualities import Quality
 
 if TYPE_CHECKING:
     import altair as alt
 
 
-def figure_quality(curve: GainCurve, arms: Sequence[str] = (), direction: str = "lower", unit: str = "") -> Figure:
-    """Both arms' runs and laws; `direction` ``higher`` turns the negated qualities of the result back."""
+def figure_quality(curve: GainCurve, arms: Sequence[str] = (), read: Quality | None = None) -> Figure:
+    """Both arms' runs and laws; `read` says how people of the field read the quality (lower is better unless told)."""
     import altair as alt
 
-    sign = -1.0 if direction == "higher" else 1.0
+    read = read or Quality()
     resource = words.resource_title(curve.resource)
     bands = {arm: band for arm, band in curve.law_bands.items() if band.at}
     x_seen = [r.resource for r in curve.rungs] + [at for band in bands.values() for at in band.at]
     x_domain = axes.padded(axes.positive(x_seen), share=0.03)
-    up = _up_axis(curve.rungs, bands, sign)
+    up = _up_axis(curve.rungs, bands, read)
     plane = Plane(
         Axis(x_domain, axes.log_axis(x_domain, 8), words.resource_axis(curve.resource)),
         up,
@@ -34,28 +35,28 @@ def figure_quality(curve: GainCurve, arms: Sequence[str] = (), direction: str = 
     )
     layers: list[alt.Chart] = []
     for arm, band in bands.items():
-        layers += band_layers(stretches(band, plane, sign), words.plain(arm), plane, hatch=False)
-    layers += _run_layers(curve.rungs, plane, sign)
-    layers += _names(curve, plane, sign)
-    better = "higher is better" if direction == "higher" else "lower is better"
+        layers += band_layers(stretches(band, plane, read), words.plain(arm), plane, hatch=False)
+    layers += _run_layers(curve.rungs, plane, read)
+    layers += _names(curve, plane, read)
+    better = "higher is better" if read.higher else "lower is better"
     quality = words.plain(curve.quality, 40).replace("_", " ")
     pair = f"{words.plain(curve.baseline)} and {words.plain(curve.candidate)}"
     chart = alt.layer(*layers).properties(
-        height=330, title=f"{quality}{f' ({words.plain(unit, 20)})' if unit else ''}, {better}"
+        height=330, title=f"{quality}{f' ({words.plain(read.unit, 20)})' if read.unit else ''}, {better}"
     )
     return Figure(
         name="quality",
         title=f"{quality} of {pair} against {resource}",
-        alt=_alt_text(curve, sign, quality),
+        alt=_alt_text(curve, read, quality),
         body=chart.to_dict(),
-        rows=_rows(curve, bands, sign),
+        rows=_rows(curve, bands, read),
     )
 
 
-def _up_axis(rungs: Sequence[RungSummary], bands: dict[str, Band], sign: float) -> Axis:
+def _up_axis(rungs: Sequence[RungSummary], bands: dict[str, Band], read: Quality) -> Axis:
     core = axes.finite(v for r in rungs for v in (r.quality, *r.values))
     core += axes.finite(v for band in bands.values() for v in band.value)
-    seen = sorted(sign * v for v in core) or [0.0, 1.0]
+    seen = sorted(read.shown(v) for v in core) or [0.0, 1.0]
     low, high = seen[0], seen[-1]
     if low > 0 and high / low > 3:
         domain = axes.padded([low, high], share=0.07)
@@ -65,7 +66,7 @@ def _up_axis(rungs: Sequence[RungSummary], bands: dict[str, Band], sign: float) 
     return Axis(domain, axes.linear_axis(domain, 7), log=False)
 
 
-def _run_layers(rungs: Sequence[RungSummary], plane: Plane, sign: float) -> list[alt.Chart]:
+def _run_layers(rungs: Sequence[RungSummary], plane: Plane, read: Quality) -> list[alt.Chart]:
     import altair as alt
 
     bottom, top = plane.up.domain
@@ -76,12 +77,16 @@ def _run_layers(rungs: Sequence[RungSummary], plane: Plane, sign: float) -> list
         place = {"arm": words.plain(r.arm), "at": r.resource}
         for v in r.values:
             if math.isfinite(v):
-                runs.append({**place, "value": sign * v})
+                runs.append({**place, "value": read.shown(v)})
             else:
-                missed.append({**place, "value": top if sign > 0 else bottom, "said": "diverged: counts as a miss"})
+                missed.append({**place, "value": bottom if read.higher else top, "said": "diverged: counts as a miss"})
         if math.isfinite(r.quality):
-            ends = sorted(axes.clamp(sign * e, plane.up.domain) for e in r.interval if not math.isnan(e))
-            row: dict[str, Any] = {**place, "value": sign * r.quality, "said": words.quality(sign * r.quality)}
+            ends = [axes.clamp(e, plane.up.domain) for e in read.ends(*r.interval) if not math.isnan(e)]
+            row: dict[str, Any] = {
+                **place,
+                "value": read.shown(r.quality),
+                "said": words.quality(read.shown(r.quality)),
+            }
             row |= {"budget": words.tick(r.resource), "runs": words.plural(r.runs, "run")}
             means.append(row | (dict(zip(("low", "high"), ends, strict=True)) if len(ends) == 2 else {}))
     point = {"x": plane.x(), "y": plane.y(), **plane.colour()}
@@ -97,7 +102,7 @@ def _run_layers(rungs: Sequence[RungSummary], plane: Plane, sign: float) -> list
     ]
 
 
-def _names(curve: GainCurve, plane: Plane, sign: float) -> list[alt.Chart]:
+def _names(curve: GainCurve, plane: Plane, read: Quality) -> list[alt.Chart]:
     """Each arm's name in its colour at its own last rung, on the side away from the other arm and off its line."""
     lasts: list[RungSummary] = []
     for arm in dict.fromkeys(r.arm for r in curve.rungs):
@@ -105,17 +110,18 @@ def _names(curve: GainCurve, plane: Plane, sign: float) -> list[alt.Chart]:
         if mine:
             lasts.append(max(mine, key=lambda r: r.resource))
     layers: list[alt.Chart] = []
-    for r in sorted(lasts, key=lambda r: -sign * r.quality):
+    for r in sorted(lasts, key=lambda r: -read.shown(r.quality)):
         above = not layers
-        left = above != (sign > 0)
+        left = above == read.higher
         place = {"align": "right" if left else "left", "dx": -6 if left else 6}
         place |= {"baseline": "bottom", "dy": -8} if above else {"baseline": "top", "dy": 8}
-        row = {"arm": words.plain(r.arm), "at": r.resource, "value": sign * r.quality, "text": words.plain(r.arm, 24)}
+        row = {"arm": words.plain(r.arm), "at": r.resource, "value": read.shown(r.quality)}
+        row["text"] = words.plain(r.arm, 24)
         layers += plane.texts([row], place, style="arm")
     return layers
 
 
-def _alt_text(curve: GainCurve, sign: float, quality: str) -> str:
+def _alt_text(curve: GainCurve, read: Quality, quality: str) -> str:
     unit = words.resource_unit(curve.resource)
     said = []
     for arm in dict.fromkeys(r.arm for r in curve.rungs):
@@ -123,23 +129,21 @@ def _alt_text(curve: GainCurve, sign: float, quality: str) -> str:
         ends = (mine[0], mine[-1])
         said.append(
             f"{words.plain(arm)} goes from "
-            + " to ".join(f"{words.quality(sign * r.quality)} at {words.amount(r.resource, unit)}" for r in ends)
+            + " to ".join(f"{words.quality(read.shown(r.quality))} at {words.amount(r.resource, unit)}" for r in ends)
         )
     return f"{quality} against {words.resource_title(curve.resource)}: {'; '.join(said) or 'no runs'}."
 
 
-def _rows(curve: GainCurve, bands: dict[str, Band], sign: float) -> Rows:
+def _rows(curve: GainCurve, bands: dict[str, Band], read: Quality) -> Rows:
     rows: Rows = []
     for r in curve.rungs:
-        ends = sorted(sign * e for e in r.interval)
+        low, high = read.ends(*r.interval)
         base = {"arm": r.arm, "resource": r.resource}
-        rows.append({"what": "rung mean", **base, "quality": sign * r.quality, "low": ends[0], "high": ends[1]})
-        rows += [{"what": "run", **base, "quality": sign * v, "low": None, "high": None} for v in r.values]
+        rows.append({"what": "rung mean", **base, "quality": read.shown(r.quality), "low": low, "high": high})
+        rows += [{"what": "run", **base, "quality": read.shown(v), "low": None, "high": None} for v in r.values]
     for arm, band in bands.items():
-        for at, value, low, high, region in zip(band.at, band.value, band.low, band.high, band.region, strict=True):
-            turned = [None if v is None else sign * v for v in (value, low, high)]
-            if sign < 0:
-                turned[1], turned[2] = turned[2], turned[1]
-            named = dict(zip(("quality", "low", "high"), turned, strict=True))
+        for at, *values, region in zip(band.at, band.value, band.low, band.high, band.region, strict=True):
+            names = ("quality", "high", "low") if read.higher else ("quality", "low", "high")
+            named = {k: None if v is None else read.shown(v) for k, v in zip(names, values, strict=True)}
             rows.append({"what": f"law, {region}", "arm": arm, "resource": at, **named})
     return rows

@@ -27,15 +27,14 @@ def swept_choices(trials: Sequence[Trial]) -> list[str]:
 
 
 def figure_tuning(
-    trials: Sequence[Trial], arm: str, choice: str, arms: Sequence[str] = (), direction: str = "lower"
+    trials: Sequence[Trial], arm: str, choice: str, arms: Sequence[str] = (), higher: bool = False
 ) -> Figure:
     """One arm's sweep of `choice`. Where other choices were swept too, a line joins the best trial at each value."""
     import altair as alt
 
-    sign = -1.0 if direction == "higher" else 1.0
     mine = [t for t in trials if t.arm == arm and choice in t.values]
     values = axes.finite(t.values[choice] for t in mine)
-    qualities = [sign * q for q in axes.finite(t.quality for t in trials)] or [0.0, 1.0]
+    qualities = axes.finite(t.quality for t in trials) or [0.0, 1.0]
     low, high = min(qualities), max(qualities)
     up = (low - 0.06 * (high - low or 1.0), high + 0.08 * (high - low or 1.0))
     log = bool(values) and min(values) > 0
@@ -48,7 +47,7 @@ def figure_tuning(
         Axis(up, axes.linear_axis(up, 6), log=False),
         palette_order(arms, *(t.arm for t in trials)),
     )
-    dots, lines, ends, missed, rows = _tried(mine, choice, sign, plane, shown)
+    dots, lines, ends, missed, rows = _tried(mine, choice, higher, plane, shown)
     layers = _layers(plane, dots, lines, ends, missed)
     if not layers:
         layers = [alt.Chart(alt.InlineData(values=[{}])).mark_text(style="note", text="no finished trial")]
@@ -77,14 +76,14 @@ def _across(values: list[float], log: bool) -> axes.Domain:
 
 
 def _tried(
-    mine: list[Trial], choice: str, sign: float, plane: Plane, shown: str
+    mine: list[Trial], choice: str, higher: bool, plane: Plane, shown: str
 ) -> tuple[Rows, Rows, Rows, Rows, Rows]:
     dots: Rows = []
     lines: Rows = []
     ends: Rows = []
     missed: Rows = []
     rows: Rows = []
-    worst = plane.up.domain[1] if sign > 0 else plane.up.domain[0]
+    worst = plane.up.domain[0 if higher else 1]
     for rung in sorted({t.rung for t in mine}):
         best: dict[float, float] = {}
         for t in (t for t in mine if t.rung == rung):
@@ -95,7 +94,7 @@ def _tried(
                     "arm": t.arm,
                     "rung": rung,
                     **t.values,
-                    "quality": sign * quality[0] if quality else None,
+                    "quality": quality[0] if quality else None,
                     "seeds": t.seeds,
                     "chosen": t.chosen,
                     "edges": " ".join(t.edges),
@@ -111,11 +110,11 @@ def _tried(
             if not quality:
                 missed.append({**row, "value": worst, "said": "diverged"})
                 continue
-            row |= {"value": sign * quality[0], "said": words.quality(sign * quality[0]), "chosen": t.chosen}
+            row |= {"value": quality[0], "said": words.quality(quality[0]), "chosen": t.chosen}
             row["text"] = "edge" if choice in t.edges else ""
             dots.append(row)
-            best[value] = min(best.get(value, quality[0]), quality[0])
-        path = [{"arm": shown, "at": v, "value": sign * q, "rung": words.tick(rung)} for v, q in sorted(best.items())]
+            best[value] = (max if higher else min)(best.get(value, quality[0]), quality[0])
+        path = [{"arm": shown, "at": v, "value": q, "rung": words.tick(rung)} for v, q in sorted(best.items())]
         lines += path
         if path:
             ends.append({**path[0], "text": words.tick(rung)})
