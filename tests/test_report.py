@@ -15,11 +15,13 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from isoloss.gains import ArmRuns, compare
 from isoloss.gains.analysis import StudyResult
 from isoloss.gains.result import Band, Diagnostic, GainPoint, to_json
 from isoloss.report import (
@@ -281,6 +283,23 @@ def test_an_empty_study_says_what_to_do(outlines: Outlines) -> None:
     assert "Nothing has been run yet" in outlines["empty"].visible
     text = outlines["unfinished"].visible
     assert "What is missing" in text and "isoloss run studies/language.toml" in text and "No verdict yet" in text
+
+
+def test_what_compare_finds_is_shown() -> None:
+    rng = np.random.default_rng(5)
+    budget = np.repeat(np.geomspace(1e9, 1e12, 5), 3)
+
+    def runs(name: str, scale: float, exponent: float) -> ArmRuns:
+        quality = (1.2 + scale * budget**-exponent) * (1 + 0.004 * rng.standard_normal(15))
+        rung, pair = np.repeat(np.arange(5), 3), np.tile(np.array(["1", "2", "3"]), 5)
+        return ArmRuns(name, budget, quality, rung, pair, np.array([f"{name}{k}" for k in range(15)]))
+
+    old, new = runs("lstm", 14.0, 0.1), runs("modern", 21.7, 0.125)
+    curve = compare(old, new, resource="train_flops", quality="loss", at=[1e13, 1e18], draws=200)
+    result = replace(language_study(), comparisons=(curve,), costs=())
+    shown, terminal = Outline(render_page(result)).visible, on_terminal(result)
+    assert curve.verdict.sentence in shown and max(map(len, terminal.splitlines())) <= 80
+    assert "withheld" in shown and "with floor free" in shown and "with floor free" in terminal
 
 
 def point(region: str, gain: float | None, interval: tuple[float, float] | None, out: float = 0.0) -> GainPoint:

@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,8 @@ class _Shelf:
         for f in self.figures:
             columns = list(dict.fromkeys(name for row in f.rows for name in row))
             rows = [[row.get(name) for name in columns] for row in f.rows]
-            out.append({"name": f.name, "body": f.body, "columns": columns, "rows": rows})
+            name = re.sub(r"[^a-z0-9]+", "-", f.title.lower()).strip("-")[:80]
+            out.append({"name": name or f.name, "body": f.body, "columns": columns, "rows": rows})
         return out
 
 
@@ -178,7 +180,11 @@ def _context(result: StudyResult, shelf: _Shelf) -> dict[str, Any]:
         "cautions": words.plural(cautions, "caution") if cautions else "",
         "missing": [words.plain(m, 600) for m in result.missing],
         "failed": _failed(result),
-        "counts": [(f"{n:,}", f"runs {words.plain(status)}") for status, n in result.counts.items() if n],
+        "counts": [
+            (f"{n:,}", f"{'run' if n == 1 else 'runs'} {words.plain(status)}")
+            for status, n in result.counts.items()
+            if n
+        ],
         "resource": words.resource_title(result.resource),
         "quality_title": words.plain(result.quality, 60).replace("_", " ").capitalize(),
         "tuning": tuning,

@@ -54,7 +54,7 @@ def figure_gain(curve: GainCurve, index: Literal["old", "new"] = "old", arms: Se
         name=f"gain-curve-{index}",
         title=f"Gain of {pair}, by {owner}’s {resource}",
         alt=f"Gain of {pair} as a function of {owner}’s {resource}: {said}.",
-        body=chart.to_dict(),
+        body=chart.to_dict(validate=False),
         rows=_rows(band, index, points, asked),
     )
 
@@ -136,16 +136,7 @@ def _point_layers(points: list[GainPoint], arm: str, plane: Plane, shape: str = 
         *plane.marks([r for r in dashed if "low" in r], "rule", ranged, strokeWidth=1.75, strokeDash=[3, 3]),
         *plane.dots(ends, size=60),
         *plane.dots([r for r in solid if "value" in r], size=90, tooltip=tips),
-        *plane.marks(
-            hollow,
-            "point",
-            place | plane.colour("stroke"),
-            style="hollow",
-            size=80,
-            shape=shape,
-            strokeWidth=2,
-            opacity=1,
-        ),
+        *plane.hollow(hollow, size=80, shape=shape, tooltip=tips),
         *plane.dots([r for r in rows if r["region"] == "censored" and "value" in r], size=150, tooltip=tips),
         *plane.marks(gone, "text", place, style="ink", text="×", fontSize=18, dy=-8),
         *plane.texts(named[::2], label, y="label_at"),

@@ -57,12 +57,11 @@ class Plane:
 
         return alt.Y(f"{name}:Q", scale=self.up.scale(), title=self.up.title, axis=alt.Axis(**self.up.ticks))
 
-    def colour(self, channel: str = "color") -> dict[str, Any]:
-        """The encoding of an arm's colour, for ``color``, ``stroke`` or ``fill``."""
+    def colour(self) -> dict[str, Any]:
+        """The encoding of an arm's colour."""
         import altair as alt
 
-        kind = {"color": alt.Color, "stroke": alt.Stroke, "fill": alt.Fill}[channel]
-        return {channel: kind("arm:N", scale=alt.Scale(domain=list(self.arms)), legend=None)}
+        return {"color": alt.Color("arm:N", scale=alt.Scale(domain=list(self.arms)), legend=None)}
 
     def marks(self, rows: Rows, mark: str, encode: dict[str, Any], **properties: Any) -> list[alt.Chart]:
         """One layer of `mark` over `rows`, or none where there are no rows."""

@@ -48,7 +48,7 @@ def figure_quality(curve: GainCurve, arms: Sequence[str] = (), read: Quality | N
         name="quality",
         title=f"{quality} of {pair} against {resource}",
         alt=_alt_text(curve, read, quality),
-        body=chart.to_dict(),
+        body=chart.to_dict(validate=False),
         rows=_rows(curve, bands, read),
     )
 

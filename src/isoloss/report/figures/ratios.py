@@ -65,7 +65,7 @@ def figure_ratios(costs: Sequence[Cost], arms: Sequence[str] = ()) -> Figure:
         name="costs",
         title=f"What {candidate} needs of other resources to match {baseline}",
         alt=f"Baseline’s amount divided by {candidate}’s at equal quality: {said}.",
-        body=chart.to_dict(),
+        body=chart.to_dict(validate=False),
         rows=[
             {"baseline": c.baseline, "candidate": c.candidate, "resource": c.resource, "at": c.at, "ratio": c.ratio}
             | dict(zip(("low", "high"), c.interval or (None, None), strict=True))

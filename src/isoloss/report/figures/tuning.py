@@ -61,7 +61,7 @@ def figure_tuning(
         name="tuning",
         title=f"Tuning of {shown}: validation quality against {title}",
         alt=f"Validation quality of {shown} against {title}, one line a rung. Chosen: {'; '.join(picks) or 'none'}.",
-        body=chart.to_dict(),
+        body=chart.to_dict(validate=False),
         rows=rows,
     )
 
