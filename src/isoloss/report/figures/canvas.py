@@ -53,6 +53,24 @@ class Figure:
         return bytes(vl_convert.vegalite_to_png(self.spec(width, mode), scale=scale))
 
 
+def lean(body: dict[str, Any]) -> dict[str, Any]:
+    """A layered chart without what Vega-Lite does not need twice: axes repeated by each layer, digits nobody sees."""
+    seen: dict[str, Any] = {}
+    for layer in body["layer"]:
+        for channel in layer.get("encoding", {}).values():
+            if isinstance(channel, dict) and "axis" in channel:
+                title = str(channel.get("title"))
+                if seen.setdefault(title, channel["axis"]) is not channel["axis"] and seen[title] == channel["axis"]:
+                    del channel["axis"]
+    for name, rows in body["datasets"].items():
+        body["datasets"][name] = [{k: _short(v) for k, v in row.items()} for row in rows]
+    return body
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def theme(mode: str = "light") -> dict[str, Any]:
     """Vega-Lite configuration for a light or dark surface: the only place where figures get colours and type."""
     ink, quiet, faint, surface = _INK[mode], _QUIET[mode], _FAINT[mode], _SURFACE[mode]

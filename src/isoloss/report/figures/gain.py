@@ -10,7 +10,7 @@ from isoloss.gains.result import Band, GainCurve, GainPoint
 from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.bands import Stretch, band_layers, stretches
-from isoloss.report.figures.canvas import Figure
+from isoloss.report.figures.canvas import Figure, lean
 from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def figure_gain(curve: GainCurve, index: Literal["old", "new"] = "old", arms: Se
         name=f"gain-curve-{index}",
         title=f"Gain of {pair}, by {owner}’s {resource}",
         alt=f"Gain of {pair} as a function of {owner}’s {resource}: {said}.",
-        body=chart.to_dict(validate=False),
+        body=lean(chart.to_dict(validate=False)),
         rows=_rows(band, index, points, asked),
     )
 

@@ -10,7 +10,7 @@ from isoloss.gains.result import Band, GainCurve, RungSummary
 from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.bands import band_layers, stretches
-from isoloss.report.figures.canvas import Figure
+from isoloss.report.figures.canvas import Figure, lean
 from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
 from isoloss.report.qualities import Quality
 
@@ -48,7 +48,7 @@ def figure_quality(curve: GainCurve, arms: Sequence[str] = (), read: Quality | N
         name="quality",
         title=f"{quality} of {pair} against {resource}",
         alt=_alt_text(curve, read, quality),
-        body=chart.to_dict(validate=False),
+        body=lean(chart.to_dict(validate=False)),
         rows=_rows(curve, bands, read),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from isoloss.gains.analysis import Cost
 from isoloss.report import words
 from isoloss.report.figures import axes
-from isoloss.report.figures.canvas import Figure
+from isoloss.report.figures.canvas import Figure, lean
 from isoloss.report.figures.gain import EQUIVALENCE
 from isoloss.report.figures.plane import Axis, Plane, palette_order
 
@@ -65,7 +65,7 @@ def figure_ratios(costs: Sequence[Cost], arms: Sequence[str] = ()) -> Figure:
         name="costs",
         title=f"What {candidate} needs of other resources to match {baseline}",
         alt=f"Baseline’s amount divided by {candidate}’s at equal quality: {said}.",
-        body=chart.to_dict(validate=False),
+        body=lean(chart.to_dict(validate=False)),
         rows=[
             {"baseline": c.baseline, "candidate": c.candidate, "resource": c.resource, "at": c.at, "ratio": c.ratio}
             | dict(zip(("low", "high"), c.interval or (None, None), strict=True))

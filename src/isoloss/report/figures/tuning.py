@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from isoloss.gains.analysis import Trial
 from isoloss.report import words
 from isoloss.report.figures import axes
-from isoloss.report.figures.canvas import Figure
+from isoloss.report.figures.canvas import Figure, lean
 from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def figure_tuning(
         name="tuning",
         title=f"Tuning of {shown}: validation quality against {title}",
         alt=f"Validation quality of {shown} against {title}, one line a rung. Chosen: {'; '.join(picks) or 'none'}.",
-        body=chart.to_dict(validate=False),
+        body=lean(chart.to_dict(validate=False)),
         rows=rows,
     )
 
