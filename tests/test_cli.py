@@ -17,7 +17,7 @@ from tests.test_ledger import CSV
 
 def isoloss(*words: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "isoloss.cli", *map(str, words)],
+        [sys.executable, "-m", "isoloss", *map(str, words)],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -25,7 +25,7 @@ KILLS = 20
 
 def command(folder: Path) -> list[str]:
     where = ["--ledger", str(folder / "l.sqlite"), "--out", str(folder / "reports")]
-    return [sys.executable, "-m", "isoloss.cli", "run", str(STUDY), "--workers", "2", *where]
+    return [sys.executable, "-m", "isoloss", "run", str(STUDY), "--workers", "2", *where]
 
 
 @contextmanager

@@ -28,17 +28,17 @@ def test_a_wheel_without_the_lab_extra_measures_a_gain_and_imports_no_torch(tmp_
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run([python, *map(str, words)], capture_output=True, text=True, cwd=tmp_path, timeout=120)
 
-    said = run("-m", "isoloss.cli", "gain", "runs.csv", "-b", "a", "-c", "b", "--json")
+    said = run("-m", "isoloss", "gain", "runs.csv", "-b", "a", "-c", "b", "--json")
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["verdict"]["level"] == "gain"
     assert run("-c", "import torch").returncode != 0
-    listed = run("-m", "isoloss.cli", "list", "algorithms")
+    listed = run("-m", "isoloss", "list", "algorithms")
     assert listed.returncode == 0 and "isoloss[lab]" in listed.stdout.replace("\n", "").replace(" ", "")
     travels = (
         "from importlib.resources import files as f; assert any(f('isoloss.report').joinpath('templates').iterdir())"
     )
     assert run("-c", travels).returncode == 0
-    missing = run("-m", "isoloss.cli", "plan", ROOT / "studies" / "smoke.toml")
+    missing = run("-m", "isoloss", "plan", ROOT / "studies" / "smoke.toml")
     assert missing.returncode == 2 and "pip install 'isoloss[lab]'" in missing.stderr
     assert len(missing.stderr.strip().splitlines()) == 1
     assert not list(Path(tmp_path / "v").rglob("torch/__init__.py"))

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from isoloss.errors import IsolossError, MissingError, StudyError, TableError
-from isoloss.gains.analysis import StudyResult
-from isoloss.gains.result import GainCurve, to_json
-from isoloss.laws import FittedLaw
-from isoloss.ledger.external import external_arms, read_frame, read_runs
+from isoloss.errors import IsolossError, MissingError, StudyError, TableError, UnknownNameError
 from isoloss.study import Study, check_names, read_study
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # each verb imports what it needs, so that workers start before statistics are loaded
+    from isoloss.gains.analysis import StudyResult
+    from isoloss.gains.result import GainCurve
+    from isoloss.laws import FittedLaw
     from isoloss.planning.price import PlanSummary
 
 REPORTS = "reports"
+#: Seconds into a run after which the driver loads the analysis: by then the workers are loaded and training.
+PRELOAD_AFTER = 8.0
 PARAMETER_NAMES = ("n", "params", "parameters", "model size", "model_size", "active_parameters")
 TOKEN_NAMES = ("d", "tokens", "train_tokens", "training tokens", "examples", "training_tokens")
 
@@ -71,23 +72,43 @@ def run(
 
     Returns the result and the page's path. Raises `StudyError`, `LedgerError`, `MissingError`.
     """
-    from isoloss.execution.driver import drive
     from isoloss.execution.local import LocalEngine
-    from isoloss.ledger.store import Ledger
 
     if engine != "local":
         raise StudyError(f"--engine {engine}", "unknown engine", "known: local")
-    opened = open_study(path)
+    opened, url, began = open_study(path), ledger_url(ledger), time.time()
     workers = workers or os.cpu_count() or 1
-    began = time.time()
-    store = Ledger(ledger_url(ledger))
+    local = LocalEngine(workers)
+    later = threading.Timer(PRELOAD_AFTER, _preload)
+    later.daemon = True
     try:
-        store.open_study(opened.study, opened.text, str(opened.path))
-        drive(opened.study, store, LocalEngine(workers), opened.plugins, observer)
-        wall = time.time() - began
-        return _report(opened, store, Path(out), {"wall_seconds": wall, "workers": workers})
+        if "://" not in url and not Path(url).exists():
+            local.start(opened.plugins)  # a new ledger: there is work, so workers load while the driver does
+        from isoloss.execution.driver import drive
+        from isoloss.ledger.store import Ledger
+
+        store = Ledger(url)
+        try:
+            later.start()
+            store.open_study(opened.study, opened.text, str(opened.path))
+            drive(opened.study, store, local, opened.plugins, observer)
+            later.cancel()
+            wall = time.time() - began
+            return _report(opened, store, Path(out), {"wall_seconds": wall, "workers": workers})
+        finally:
+            store.close()
     finally:
-        store.close()
+        later.cancel()
+        local.stop()
+
+
+def _preload() -> None:
+    """Load what the analysis and the page need while the workers train and the driver only waits."""
+    with contextlib.suppress(ImportError):  # will be met again, and said, where it is needed
+        from isoloss.analysis import analyse  # noqa: F401
+        from isoloss.report import page
+
+        page.script_bundle()
 
 
 def report(
@@ -158,11 +179,12 @@ def gain(
     is what is compared. Raises `TableError` in one line.
     """
     from isoloss.gains import compare
+    from isoloss.ledger.external import external_arms, read_runs
 
     path = Path(runs)
     table = read_runs(path, arm=arm_column, resource=resource, quality=quality, seed=seed_column, rung=rung_column)
     arms = external_arms(table, (baseline, candidate), best)
-    if any(not (np.isfinite(a) and a > 0) for a in at):
+    if any(not 0 < a < float("inf") for a in at):
         raise TableError("--at", "a budget must be a positive number", "e.g. --at 1e16")
     return compare(
         arms[0],
@@ -192,11 +214,9 @@ def fit(
 ) -> FittedLaw:
     """Fit a scaling law to anybody's run table; returns a `FittedLaw`. Raises `TableError` in one line."""
     from isoloss.laws import LAWS
-    from isoloss.ledger.external import GUESSES, numeric
+    from isoloss.ledger.external import GUESSES, numeric, read_frame
 
     if law not in LAWS:
-        from isoloss.errors import UnknownNameError
-
         raise UnknownNameError("--law", "law", law, LAWS)
     path = Path(runs)
     frame = read_frame(path)
@@ -219,8 +239,6 @@ def fit(
         name = column("arm-column", arm_column, GUESSES["arm"])
         names = [str(v) for v in frame[name].unique(maintain_order=True)]
         if arm not in names:
-            from isoloss.errors import UnknownNameError
-
             raise UnknownNameError(f"{path}: {name}", "arm", arm, names)
         frame = frame.filter(frame[name].cast(str) == arm)
     loss = numeric(path, frame, column("quality", quality, GUESSES["quality"]))
@@ -321,8 +339,6 @@ def known(kind: str) -> list[dict[str, Any]]:
         return [{"name": n, "unit": u, "summary": s} for n, (u, s) in RESOURCES.items()]
     if kind == "studies":
         return _studies()
-    from isoloss.errors import UnknownNameError
-
     raise UnknownNameError("list", "kind", kind, ("algorithms", "tasks", "laws", "resources", "studies"))
 
 
@@ -349,6 +365,8 @@ def gain_json(curve: GainCurve) -> dict[str, Any]:
 
     With budgets asked for, ``gains`` holds those; without, the gain at every rung.
     """
+    from isoloss.gains.result import to_json
+
     shown = curve.asked or curve.points
     keep = ("at", "gain", "interval", "region", "quality", "decades_out", "note")
     gains: dict[str, list[Any]] = {}
@@ -373,6 +391,8 @@ def gain_json(curve: GainCurve) -> dict[str, Any]:
 
 def law_json(fitted: FittedLaw) -> dict[str, Any]:
     """The answer of ``isoloss fit --json``: parameters with 95% intervals, objective, diagnostics."""
+    from isoloss.gains.result import to_json
+
     return {
         "law": fitted.name,
         "parameters": {

@@ -32,7 +32,9 @@ class LocalEngine:
         self._running: dict[Future_, RunSpec] = {}
 
     def start(self, plugins: Sequence[Path]) -> None:
-        """Begin starting workers; returns at once."""
+        """Begin starting workers, unless they were; returns at once."""
+        if self._pool is not None:
+            return
         self._plugins = tuple(plugins)
         for variable in THREAD_VARIABLES:  # read when a worker's libraries load
             os.environ[variable] = "1"
@@ -42,6 +44,8 @@ class LocalEngine:
             initializer=prepare,
             initargs=(os.getpid(), self._plugins),
         )
+        for _ in range(self.slots):
+            self._pool.submit(os.getpid)  # the pool starts a process only when there is something to do
 
     def submit(self, spec: RunSpec) -> None:
         """Queue a run for the next free worker."""

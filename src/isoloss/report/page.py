@@ -48,6 +48,7 @@ _MOST_TUNING_CHOICES = 4
 def render_page(result: StudyResult) -> str:
     """The page of a study, finished or not, as one self-contained HTML document."""
     import jinja2
+    from altair.utils.schemapi import debug_mode
     from markupsafe import Markup
 
     environment = jinja2.Environment(
@@ -55,7 +56,8 @@ def render_page(result: StudyResult) -> str:
     )
     shelf = _Shelf()
     source = {name: Markup(_template_text(f"report.{name}")) for name in ("css", "js")}
-    context = _context(result, shelf)
+    with debug_mode(False):  # checking every part against the schema takes half the time; tests render what is made
+        context = _context(result, shelf)
     colours = "".join(f"--arm-{k}:{c};" for k, c in enumerate(PALETTE["light"]))
     night = "".join(f"--arm-{k}:{c};" for k, c in enumerate(PALETTE["dark"]))
     arms_css = f":root{{{colours}}}@media(prefers-color-scheme:dark){{:root{{{night}}}}}"
@@ -63,7 +65,7 @@ def render_page(result: StudyResult) -> str:
         **context,
         css=source["css"] + Markup(arms_css),
         js=source["js"],
-        bundle=Markup(_bundle()) if shelf.figures else "",
+        bundle=Markup(script_bundle()) if shelf.figures else "",
         has_figures=bool(shelf.figures),
         figures_json=Markup(embedded(shelf.payload())),
         themes_json=Markup(embedded({mode: theme(mode) for mode in ("light", "dark")})),
@@ -110,7 +112,7 @@ def embedded(value: Any) -> str:
 
 
 @functools.cache
-def _bundle() -> str:
+def script_bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one minified script; no end tag in it can end the element around it."""
     import vl_convert
 

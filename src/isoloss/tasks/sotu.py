@@ -263,8 +263,7 @@ class Sotu(Task):
         while True:
             here, after = order[(starts + turn) % len(train)], order[(starts + turn + 1) % len(train)]
             text_bt = corpus.tokens(np.concatenate([train[here], train[after, :1]], axis=1))
-            for i in range(0, BLOCK, window):
-                yield text_bt[:, i : i + window], text_bt[:, i + 1 : i + window + 1]
+            yield from zip(text_bt[:, :-1].split(window, 1), text_bt[:, 1:].split(window, 1), strict=True)
             turn += 1
 
     def evaluate(self, predict: Predictor, split: str, window: int) -> float:

@@ -146,6 +146,11 @@ class FlopCounter(TorchDispatchMode):
         super().__init__()
         self.by_operator: Counter[str] = Counter()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch would wrap the counter for its compiler, which takes a second to import and is not used here
+        return False
+
     @property
     def total(self) -> int:
         """FLOPs counted so far."""

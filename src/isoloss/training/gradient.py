@@ -6,13 +6,25 @@ import abc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import torch
 
 from isoloss.algorithms.base import Algorithm
 from isoloss.runs import Context, Outcome, RunSpec
 from isoloss.tasks.base import Task
+
+
+class Optimizer(Protocol):
+    """What the loop needs of an optimiser; every ``torch.optim.Optimizer`` has it."""
+
+    param_groups: list[dict[str, Any]]
+
+    def step(self) -> Any:
+        """Update the parameters from their gradients."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
 
 
 @dataclass
@@ -26,7 +38,7 @@ class Trainee:
     """
 
     model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     batches: Iterator[Any]
     loss: Callable[[Any], torch.Tensor]
     evaluate: Callable[[str], float]

@@ -35,6 +35,7 @@ from isoloss.algorithms.base import Rung
 from isoloss.errors import StudyError
 from isoloss.tasks.base import Task
 from isoloss.tasks.rotated_digits import CLASSES, POOL, TURNS, RotatedDigits
+from isoloss.training.adam import FusedAdam
 from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER, NORMALISE_FLOPS_PER_ELEMENT
 from isoloss.training.gradient import GradientAlgorithm, Trainee
 from isoloss.training.schedules import cosine
@@ -95,7 +96,7 @@ class ImageClassifier(GradientAlgorithm):
         assert isinstance(task, RotatedDigits) and choices.labels is not None and choices.steps is not None
         generator = torch.Generator().manual_seed(seed)
         model = self.network(choices.width)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=choices.lr, weight_decay=choices.weight_decay, fused=True)
+        optimizer = FusedAdam(model.parameters(), choices.lr, weight_decay=choices.weight_decay)
         amounts = price(self.order, choices.width, choices.batch)
         sizes = {name: amounts[name] for name in ("inference_flops", "active_parameters", "non_embedding_parameters")}
         return Trainee(

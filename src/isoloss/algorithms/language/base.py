@@ -18,7 +18,7 @@ from isoloss.errors import StudyError
 from isoloss.tasks.base import Options, Task
 from isoloss.training.adam import FusedAdam
 from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER
-from isoloss.training.gradient import GradientAlgorithm, Trainee
+from isoloss.training.gradient import GradientAlgorithm, Optimizer, Trainee
 from isoloss.training.schedules import cosine, inverse_sqrt
 
 SCHEDULES: dict[str, Callable[[float], float]] = {"cosine": cosine, "inverse_sqrt": inverse_sqrt}
@@ -132,7 +132,7 @@ class LanguageAlgorithm(GradientAlgorithm):
         """`step_flops` of the resolved choices times their steps."""
         return choices.steps * self.step_flops(task, Shape(choices.width, choices.depth), choices)
 
-    def build_optimizer(self, parameters: list[nn.Parameter], choices: Any) -> torch.optim.Optimizer:
+    def build_optimizer(self, parameters: list[nn.Parameter], choices: Any) -> Optimizer:
         """Adam or AdamW at the peak rate of this width and batch."""
         scale = (choices.width / REFERENCE_WIDTH) ** -choices.lr_width_exponent
         scale *= (choices.batch_tokens / REFERENCE_BATCH) ** choices.lr_batch_exponent

@@ -46,7 +46,7 @@ def figure_gain(curve: GainCurve, index: Literal["old", "new"] = "old", arms: Se
         *_point_layers(points, arm, plane),
         *_point_layers(inside, arm, plane, "diamond"),
     ]
-    chart = alt.layer(*layers).properties(height=330, title=f"Gain: times less {resource}")
+    chart = alt.layer(*layers, height=330, title=f"Gain: times less {resource}")
     pair = f"{words.plain(curve.candidate)} over {words.plain(curve.baseline)}"
     unit = words.resource_unit(curve.resource)
     said = "; ".join(f"{words.gain(p)} at {words.amount(p.at, unit)} ({p.region})" for p in points) or "no points"

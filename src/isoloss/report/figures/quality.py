@@ -41,8 +41,8 @@ def figure_quality(curve: GainCurve, arms: Sequence[str] = (), read: Quality | N
     better = "higher is better" if read.higher else "lower is better"
     quality = words.plain(curve.quality, 40).replace("_", " ")
     pair = f"{words.plain(curve.baseline)} and {words.plain(curve.candidate)}"
-    chart = alt.layer(*layers).properties(
-        height=330, title=f"{quality}{f' ({words.plain(read.unit, 20)})' if read.unit else ''}, {better}"
+    chart = alt.layer(
+        *layers, height=330, title=f"{quality}{f' ({words.plain(read.unit, 20)})' if read.unit else ''}, {better}"
     )
     return Figure(
         name="quality",

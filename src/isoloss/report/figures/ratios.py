@@ -59,7 +59,7 @@ def figure_ratios(costs: Sequence[Cost], arms: Sequence[str] = ()) -> Figure:
         *plane.marks(last, "text", words_of, style="label", **label),
     ]
     title = alt.Title(f"← {candidate[:18]} needs more  ·  needs less →", frame="bounds")
-    chart = alt.layer(*layers).properties(height=44 * len(titles), title=title)
+    chart = alt.layer(*layers, height=44 * len(titles), title=title)
     said = "; ".join(f"{r['resource']} {r['ratio']}" for r in rows if r["last"])
     return Figure(
         name="costs",

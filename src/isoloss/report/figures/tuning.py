@@ -51,7 +51,7 @@ def figure_tuning(
     layers = _layers(plane, dots, lines, ends, missed)
     if not layers:
         layers = [alt.Chart(alt.InlineData(values=[{}])).mark_text(style="note", text="no finished trial")]
-    chart = alt.layer(*layers).properties(height=260, title=words.plain(arm, 40))
+    chart = alt.layer(*layers, height=260, title=words.plain(arm, 40))
     picks = [
         f"{words.number(t.values[choice])} at {words.tick(t.rung)}{' (edge of the sweep)' if choice in t.edges else ''}"
         for t in mine
