@@ -50,7 +50,7 @@ def main() -> None:
     for phase, seconds in sorted(phases.items()):
         print(f"  in runs: {phase:<10}  {seconds:8.1f} s   {seconds / total:6.1%}")
     outside = rest - sum(phases.values())
-    print(f"  outside runs         {outside:8.1f} s   {outside / total:6.1%}   start-up, driver, idle ends, analysis, page")
+    print(f"  outside runs         {outside:8.1f} s   {outside / total:6.1%}   start-up, idle ends, analysis, page")
     verdict = "within" if rest / total <= given.bar else "ABOVE"
     print(f"overhead              {rest:8.1f} s   {rest / total:6.1%}   {verdict} the bar of {given.bar:.0%}")
 
