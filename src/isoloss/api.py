@@ -105,6 +105,8 @@ def run(
 def _preload() -> None:
     """Load what the analysis and the page need while the workers train and the driver only waits."""
     with contextlib.suppress(ImportError):  # will be met again, and said, where it is needed
+        import altair  # noqa: F401
+
         from isoloss.analysis import analyse  # noqa: F401
         from isoloss.report import page
 

@@ -27,6 +27,7 @@ from isoloss.report.figures import (
 from isoloss.report.figures.canvas import PALETTE
 from isoloss.report.meanings import meaning
 from isoloss.report.qualities import Quality
+from isoloss.runs import MACHINE_RESOURCES
 
 _SEVERITIES = (("error", "To be fixed"), ("warning", "To read before you quote a number"), ("info", "Good to know"))
 _MARKS = {
@@ -74,18 +75,16 @@ def render_page(result: StudyResult) -> str:
 
 
 def write_page(result: StudyResult, folder: Path) -> Path:
-    """Write ``report.html``, ``result.json``, ``runs.csv`` and the first gain curve as SVG and PNG; the page's path."""
+    """Write ``report.html``, ``result.json``, ``runs.csv`` and the first gain curve as SVG; the page's path."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(to_json(result), ensure_ascii=False, allow_nan=False, indent=1)
     (folder / "result.json").write_text(text, encoding="utf-8")
     _write_runs(result.runs, folder / "runs.csv")
-    for old in (folder / "gain-curve.svg", folder / "gain-curve.png"):
-        old.unlink(missing_ok=True)
+    (folder / "gain-curve.svg").unlink(missing_ok=True)
     if result.comparisons:
         figure = figure_gain(result.comparisons[0], "old", [a.name for a in result.arms])
         (folder / "gain-curve.svg").write_text(figure.svg(), encoding="utf-8")
-        (folder / "gain-curve.png").write_bytes(figure.png())
     page = folder / "report.html"
     page.write_text(render_page(result), encoding="utf-8")
     return page
@@ -93,9 +92,12 @@ def write_page(result: StudyResult, folder: Path) -> Path:
 
 def _write_runs(runs: Iterable[Mapping[str, Any]], path: Path) -> None:
     rows = list(runs)
-    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["run_id"]
+    # what belongs to the machine stays in result.json: a repeat on the same machine gives this file bit for bit
+    columns = [c for c in dict.fromkeys(name for row in rows for name in row) if c not in MACHINE_RESOURCES] or [
+        "run_id"
+    ]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
+        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(
             {k: "" if v is None or (isinstance(v, float) and math.isnan(v)) else v for k, v in row.items()}

@@ -69,8 +69,10 @@ class Plane:
 
         if not rows:
             return []
+        # altair resolves a bare string against its whole schema, five milliseconds each
+        channels = {k: getattr(alt, k.capitalize())(v) if isinstance(v, str) else v for k, v in encode.items()}
         chart = alt.Chart(alt.InlineData(values=rows))
-        return [getattr(chart, f"mark_{mark}")(**properties).encode(**encode)]
+        return [getattr(chart, f"mark_{mark}")(**properties).encode(**channels)]
 
     def shown_from(self, width: int) -> dict[str, str]:
         """An opacity for marks that only a figure at least `width` wide has room for."""
