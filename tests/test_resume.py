@@ -54,19 +54,23 @@ def workers_left(pids: list[int]) -> list[int]:
     return [p for p in pids if Path(f"/proc/{p}/stat").exists() and " Z " not in Path(f"/proc/{p}/stat").read_text()]
 
 
-def strike(process: subprocess.Popen[bytes], rng: random.Random) -> tuple[str | None, list[int]]:
-    """Kill -9 the driver or one of its workers; says which, or None when the study had just ended by itself."""
-    pids = children(process.pid)
+def strike(process: subprocess.Popen[bytes], rng: random.Random, victim: str) -> tuple[bool, list[int]]:
+    """Kill -9 the driver or one of its workers; False when the study had just ended by itself."""
+    deadline = time.monotonic() + 10
+    while len(pids := children(process.pid)) < 2 and victim == "worker" and time.monotonic() < deadline:
+        if process.poll() is not None:
+            return False, pids
+        time.sleep(0.05)
     if process.poll() is not None:
-        return None, pids
-    victim = "worker" if len(pids) > 1 and rng.random() < 0.4 else "driver"
+        return False, pids
     try:
         os.kill(rng.choice(pids) if victim == "worker" else process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return None, pids
+    except (ProcessLookupError, IndexError):
+        return False, pids
     if victim == "worker":
         time.sleep(rng.uniform(0.0, 1.5))  # the driver goes on for a while, then dies too
-    return victim, pids
+        pids = sorted({*pids, *children(process.pid)})
+    return True, pids
 
 
 @pytest.mark.slow
@@ -87,10 +91,10 @@ def test_twenty_kills_lose_nothing_and_change_nothing(tmp_path):
     killed.mkdir()
     while sum(deaths.values()) < KILLS:
         with start(killed) as process:
-            time.sleep(rng.uniform(0.3, 4.5))
-            victim, pids = strike(process, rng)
-            if victim is not None:
-                deaths[victim] += 1
+            time.sleep(rng.uniform(0.3, 7.0))
+            victim = "worker" if rng.random() < 0.4 else "driver"
+            struck, pids = strike(process, rng, victim)
+            deaths[victim] += struck
         deadline = time.monotonic() + 10
         while workers_left(pids) and time.monotonic() < deadline:
             time.sleep(0.05)
