@@ -245,6 +245,20 @@ def test_an_absent_baseline_suggests_the_nearest(tmp_path):
         api.gain(path, "adam", "b")
 
 
+def test_a_score_is_not_taken_for_a_loss(tmp_path):
+    path = tmp_path / "runs.csv"
+    rows = [
+        f"{a},{n},{1 - k * n**-0.5},{s}" for a, k in (("a", 1.0), ("b", 0.8)) for n in (50, 200, 800) for s in (1, 2)
+    ]
+    path.write_text("\n".join(["model,samples,top1_accuracy,seed", *rows]))
+    with pytest.raises(TableError, match=r"top1_accuracy: looks like a score.*--best"):
+        api.gain(path, "a", "b", quality="top1_accuracy")
+    curve = api.gain(path, "a", "b", quality="top1_accuracy", best=1.0, draws=400)
+    assert curve.verdict.level == "gain" and curve.verdict.gain == pytest.approx(0.8**-2, rel=0.02)
+    with pytest.raises(TableError, match=r"reaches the best value 0\.5"):
+        api.gain(path, "a", "b", quality="top1_accuracy", best=0.5)
+
+
 def test_csv_and_parquet_and_renamed_columns_give_one_answer(tmp_path):
     (tmp_path / "runs.csv").write_text(CSV)
     pl.read_csv(tmp_path / "runs.csv").write_parquet(tmp_path / "runs.parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ GUESSES: dict[str, tuple[str, ...]] = {
     "cluster": ("cluster", "trunk", "parent"),
     "run_id": ("run_id", "run", "id"),
 }  # fmt: skip
+#: Words in a column's name that mean a score: better when higher, so it can't be compared as a loss.
+SCORES = frozenset({"accuracy", "acc", "score", "f1", "auc", "auroc", "reward", "map", "bleu", "top1", "r2", "win"})
 #: Runs of one arm whose resource differs by less than this ratio are one rung, where no column says.
 SAME_RUNG = 1.05
 
@@ -151,6 +154,10 @@ def external_arms(table: ExternalRuns, names: Sequence[str], best: float | None 
         "is no quality",
         "drop an unfinished run; write inf for a diverged one",
     )
+    column = table.roles["quality"]
+    if best is None and SCORES & set(re.split(r"[^a-z0-9]+", column.lower())):
+        said = "looks like a score (better when higher), and a gain needs a loss or an error"
+        raise TableError(f"{table.path}: {column}", said, "say --best 1 (or 100, ...), or name another with --quality")
     if best is not None:
         _refuse(
             table,
