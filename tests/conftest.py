@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# a slow machine is no fault; CI looks at the same examples every time, people's machines at new ones
+settings.register_profile("isoloss", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("isoloss")
 
 ROOT = Path(__file__).resolve().parent.parent
 
