@@ -398,7 +398,8 @@ def law_json(fitted: FittedLaw) -> dict[str, Any]:
     return {
         "law": fitted.name,
         "parameters": {
-            name: {"value": float(value), "interval": fitted.interval(name)} for name, value in fitted.params.items()
+            name: to_json({"value": float(value), "interval": fitted.interval(name)})
+            for name, value in fitted.params.items()
         },
         "objective": float(fitted.objective),
         "diagnostics": to_json(fitted.diagnostics),

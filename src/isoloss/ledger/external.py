@@ -180,6 +180,21 @@ def external_arms(table: ExternalRuns, names: Sequence[str], best: float | None 
         return table.frame[table.roles[role]].cast(pl.String).fill_null("").to_numpy()[rows].astype(np.str_)
 
     seed, cluster = text("seed"), text("cluster")
+    if "seed" in table.roles:
+        # a sweep's trials, or rows copied twice, would pass for independent seeds
+        seen: set[tuple[str, float, str]] = set()
+        again = np.zeros(len(rows), dtype=np.bool_)
+        for k, key in enumerate(zip(labels[rows], resource.tolist(), seed, strict=True)):
+            again[k] = key in seen
+            seen.add(key)
+        _refuse(
+            table,
+            "seed",
+            rows,
+            again,
+            "repeats an arm, budget and seed",
+            "keep one row a run, the chosen trial of a sweep",
+        )
     found = []
     for name in names:
         mine = labels[rows] == name
