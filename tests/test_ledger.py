@@ -259,6 +259,20 @@ def test_a_score_is_not_taken_for_a_loss(tmp_path):
         api.gain(path, "a", "b", quality="top1_accuracy", best=0.5)
 
 
+def test_a_sweep_or_a_copied_row_is_not_taken_for_seeds(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text(CSV + CSV.splitlines()[1] + "\n")
+    with pytest.raises(TableError, match=r"seed: row 13: 1 repeats an arm, budget and seed.*chosen trial"):
+        api.gain(path, "a", "b")
+
+
+def test_a_fit_without_resamples_has_null_intervals(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text(CSV)
+    answer = api.law_json(api.fit(path, arm="a", bootstrap=0))
+    assert all(p["interval"] == [None, None] for p in answer["parameters"].values())
+
+
 def test_csv_and_parquet_and_renamed_columns_give_one_answer(tmp_path):
     (tmp_path / "runs.csv").write_text(CSV)
     pl.read_csv(tmp_path / "runs.csv").write_parquet(tmp_path / "runs.parquet")
