@@ -1,0 +1,159 @@
+"""The verbs over anybody's run table: gain, fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isoloss.errors import TableError, UnknownNameError
+
+if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
+    from isoloss.gains.result import GainCurve
+    from isoloss.laws import FittedLaw
+
+PARAMETER_NAMES = ("n", "params", "parameters", "model size", "model_size", "active_parameters")
+TOKEN_NAMES = ("d", "tokens", "train_tokens", "training tokens", "examples", "training_tokens")
+
+
+def gain(
+    runs: str | os.PathLike[str],
+    baseline: str,
+    candidate: str,
+    *,
+    resource: str | None = None,
+    quality: str | None = None,
+    arm_column: str | None = None,
+    seed_column: str | None = None,
+    rung_column: str | None = None,
+    floor: str | float = "shared",
+    mode: str = "curve",
+    best: float | None = None,
+    at: Sequence[float] = (),
+    draws: int = 4000,
+) -> GainCurve:
+    """The gain of `candidate` over `baseline` in anybody's run table (CSV or Parquet, one finished run a row).
+
+    Columns are named or guessed (see `isoloss.ledger.external`). A quality that is missing or infinite is a run that
+    diverged. Where higher is better, `best` is the best possible value (1 for an accuracy) and the distance from it
+    is what is compared. Raises `TableError` in one line.
+    """
+    from isoloss.gains import compare
+    from isoloss.ledger.external import external_arms, read_runs
+
+    path = Path(runs)
+    table = read_runs(path, arm=arm_column, resource=resource, quality=quality, seed=seed_column, rung=rung_column)
+    arms = external_arms(table, (baseline, candidate), best)
+    if any(not 0 < a < float("inf") for a in at):
+        raise TableError("--at", "a budget must be a positive number", "e.g. --at 1e16")
+    return compare(
+        arms[0],
+        arms[1],
+        resource=table.roles["resource"],
+        quality=table.roles["quality"],
+        floor=floor,
+        mode=mode,
+        at=tuple(at),
+        draws=draws,
+    )
+
+
+def fit(
+    runs: str | os.PathLike[str],
+    *,
+    law: str = "power-floor",
+    arm: str | None = None,
+    resource: str | None = None,
+    parameters: str | None = None,
+    tokens: str | None = None,
+    quality: str | None = None,
+    arm_column: str | None = None,
+    objective: str | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> FittedLaw:
+    """Fit a scaling law to anybody's run table; returns a `FittedLaw`. Raises `TableError` in one line."""
+    from isoloss.laws import LAWS
+    from isoloss.ledger.external import GUESSES, numeric, read_frame
+
+    if law not in LAWS:
+        raise UnknownNameError("--law", "law", law, LAWS)
+    path = Path(runs)
+    frame = read_frame(path)
+    lower = {c.strip().lower(): c for c in reversed(frame.columns)}
+
+    def column(role: str, told: str | None, guesses: Sequence[str]) -> str:
+        if told is not None:
+            if told not in frame.columns:
+                raise TableError(path, f"has no column '{told}'", f"columns: {', '.join(frame.columns[:12])}")
+            return told
+        found = next((lower[g] for g in guesses if g in lower), None)
+        if found is None:
+            flag = f"--{role}"
+            raise TableError(
+                path, f"no column looks like {role}", f"name it with {flag}; columns: {', '.join(frame.columns[:12])}"
+            )
+        return found
+
+    if arm is not None:
+        name = column("arm-column", arm_column, GUESSES["arm"])
+        names = [str(v) for v in frame[name].unique(maintain_order=True)]
+        if arm not in names:
+            raise UnknownNameError(f"{path}: {name}", "arm", arm, names)
+        frame = frame.filter(frame[name].cast(str) == arm)
+    loss = numeric(path, frame, column("quality", quality, GUESSES["quality"]))
+    if law == "chinchilla":
+        wanted = {
+            "N": column("parameters", parameters, PARAMETER_NAMES),
+            "D": column("tokens", tokens, TOKEN_NAMES),
+        }
+    else:
+        wanted = {"C": column("resource", resource, GUESSES["resource"])}
+    columns = {k: numeric(path, frame, v) for k, v in wanted.items()}
+    extra = {} if objective is None else {"objective": objective}
+    return LAWS[law](columns, loss, bootstrap=bootstrap, seed=seed, **extra)
+
+
+def gain_json(curve: GainCurve) -> dict[str, Any]:
+    """The answer of ``isoloss gain --json``: gains by index, slope, crossover, verdict, diagnostics, laws.
+
+    With budgets asked for, ``gains`` holds those; without, the gain at every rung.
+    """
+    from isoloss.gains.result import to_json
+
+    shown = curve.asked or curve.points
+    keep = ("at", "gain", "interval", "region", "quality", "decades_out", "note")
+    gains: dict[str, list[Any]] = {}
+    for point in shown:
+        row = to_json(point)
+        gains.setdefault(point.index, []).append({k: row[k] for k in keep if row[k] not in ("", None) or k == "gain"})
+    whole = to_json(curve)
+    rest = ("overlap", "laws", "floors", "slopes", "rungs", "level", "draws", "seed", "mode")
+    return {
+        "baseline": curve.baseline,
+        "candidate": curve.candidate,
+        "resource": curve.resource,
+        "quality": curve.quality,
+        "gains": gains,
+        "slope": whole["slope"],
+        "crossover": whole["crossover"],
+        "verdict": whole["verdict"],
+        "diagnostics": whole["diagnostics"],
+        **{k: whole[k] for k in rest},
+    }
+
+
+def law_json(fitted: FittedLaw) -> dict[str, Any]:
+    """The answer of ``isoloss fit --json``: parameters with 95% intervals, objective, diagnostics."""
+    from isoloss.gains.result import to_json
+
+    return {
+        "law": fitted.name,
+        "parameters": {
+            name: to_json({"value": float(value), "interval": fitted.interval(name)})
+            for name, value in fitted.params.items()
+        },
+        "objective": float(fitted.objective),
+        "diagnostics": to_json(fitted.diagnostics),
+    }

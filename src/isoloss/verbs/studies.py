@@ -1,0 +1,211 @@
+"""The verbs over study files: run, plan, status, report."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isoloss.errors import IsolossError, StudyError
+from isoloss.study import Study, check_names, read_study
+
+if TYPE_CHECKING:  # each verb imports what it needs, so that workers start before statistics are loaded
+    from isoloss.gains.analysis import StudyResult
+    from isoloss.planning.price import PlanSummary
+
+REPORTS = "reports"
+#: Seconds into a run after which the driver loads the analysis: by then the workers are loaded and training.
+PRELOAD_AFTER = 8.0
+
+
+def ledger_url(url: str | None) -> str:
+    """`url`, or the environment's ``ISOLOSS_LEDGER``, or ``isoloss.sqlite`` in this folder."""
+    from isoloss.ledger.store import DEFAULT
+
+    return url or os.environ.get("ISOLOSS_LEDGER") or DEFAULT
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study read from its file, its plug-ins loaded and its names checked."""
+
+    study: Study
+    text: str
+    path: Path
+    plugins: tuple[Path, ...]
+
+
+def open_study(path: str | os.PathLike[str]) -> OpenStudy:
+    """Read and check a study file; raises `StudyError` or `UnknownNameError` in one line."""
+    from isoloss.registry import load_plugin
+
+    path = Path(path)
+    study, text = read_study(path)
+    plugins = tuple(path.resolve().parent / p for p in study.plugins)
+    for plugin in plugins:
+        load_plugin(plugin)
+    check_names(study, path)
+    return OpenStudy(study, text, path, plugins)
+
+
+def run(
+    path: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    ledger: str | None = None,
+    out: str | os.PathLike[str] = REPORTS,
+    observer: Any = None,
+) -> tuple[StudyResult, Path]:
+    """Run all rounds of a study (what the ledger holds is not trained again), analyse, write the page.
+
+    Returns the result and the page's path. Raises `StudyError`, `LedgerError`, `MissingError`.
+    """
+    from isoloss.execution.local import LocalEngine
+
+    if engine != "local":
+        raise StudyError(f"--engine {engine}", "unknown engine", "known: local")
+    opened, url, began = open_study(path), ledger_url(ledger), time.time()
+    workers = workers or os.cpu_count() or 1
+    local = LocalEngine(workers)
+    later = threading.Timer(PRELOAD_AFTER, _preload)
+    later.daemon = True
+    try:
+        if "://" not in url and not Path(url).exists():
+            local.start(opened.plugins)  # a new ledger: there is work, so workers load while the driver does
+        from isoloss.execution.driver import drive
+        from isoloss.ledger.store import Ledger
+
+        store = Ledger(url)
+        try:
+            later.start()
+            store.open_study(opened.study, opened.text, str(opened.path))
+            drive(opened.study, store, local, opened.plugins, observer)
+            later.cancel()
+            wall = time.time() - began
+            return _report(opened, store, Path(out), {"wall_seconds": wall, "workers": workers})
+        finally:
+            store.close()
+    finally:
+        later.cancel()
+        local.stop()
+
+
+def _preload() -> None:
+    """Load what the analysis and the page need while the workers train and the driver only waits."""
+    with contextlib.suppress(ImportError):  # will be met again, and said, where it is needed
+        import altair  # noqa: F401
+
+        from isoloss.analysis import analyse  # noqa: F401
+        from isoloss.report import page
+
+        page.script_bundle()
+
+
+def report(
+    path: str | os.PathLike[str], *, ledger: str | None = None, out: str | os.PathLike[str] = REPORTS
+) -> tuple[StudyResult, Path]:
+    """Analyse a study as far as its ledger goes and write its page; trains nothing."""
+    from isoloss.ledger.store import Ledger
+
+    opened = open_study(path)
+    store = Ledger(ledger_url(ledger), create=False)
+    try:
+        return _report(opened, store, Path(out), {})
+    finally:
+        store.close()
+
+
+def _report(opened: OpenStudy, store: Any, out: Path, extra: dict[str, Any]) -> tuple[StudyResult, Path]:
+    from isoloss.analysis import analyse
+    from isoloss.planning.specs import study_task
+    from isoloss.report import write_page
+
+    study = opened.study
+    machine = store.machine(study)
+    environment = machine[-1]["environment"] if machine else {}
+    phases: dict[str, float] = {}
+    for record in machine:
+        for phase, seconds in record["seconds"].items():
+            phases[phase] = phases.get(phase, 0.0) + seconds
+    task = study_task(study)
+    task.prepare()
+    provenance = {
+        "command": f"isoloss run {opened.path}",
+        "study_file": opened.text,
+        "study_id": study.study_id,
+        "ledger": store.name if "://" not in store.name else store.name.split("@")[-1],
+        "environment": environment,
+        "seconds_by_phase": phases,
+        "errors": sorted({r["error"] for r in machine if r["error"]})[:20],
+        **extra,
+    }
+    result = analyse(study, store.table(study), curves=store.curves(study), provenance=provenance, facts=task.facts())
+    try:
+        return result, write_page(result, out / study.name)
+    except OSError as error:
+        raise IsolossError(out / study.name, f"the report can't be written ({error.strerror})", "see --out") from error
+
+
+def plan(
+    path: str | os.PathLike[str], *, ledger: str | None = None, workers: int | None = None, timing: bool = True
+) -> PlanSummary:
+    """What `run` would do, its price, and the smallest gain it can resolve.
+
+    Minutes come from runs in the ledger; with `timing`, an arm and rung not in it is timed on a few dozen steps.
+    """
+    from isoloss.execution.timing import seconds_of
+    from isoloss.execution.worker import use_one_thread
+    from isoloss.ledger.store import Ledger
+    from isoloss.ledger.table import RunTable
+    from isoloss.planning.price import ahead, known_seconds, samples, summarise
+
+    study, url = open_study(path).study, ledger_url(ledger)
+    table = RunTable.empty()
+    if "://" in url or Path(url).exists():
+        store = Ledger(url, create=False)
+        try:
+            table = store.table(study)
+        finally:
+            store.close()
+    seconds = known_seconds(table)
+    if timing:
+        use_one_thread()
+        for cell, runs in samples(study, ahead(study, table)[1]).items():
+            if cell not in seconds:
+                seconds[cell] = sum(seconds_of(run) for run in runs) / len(runs)
+    return summarise(study, table, seconds, workers or os.cpu_count() or 1)
+
+
+def status(path: str | os.PathLike[str] | None = None, *, ledger: str | None = None) -> list[dict[str, Any]]:
+    """Of each study in the ledger (or the one in `path`): name, path, runs and FLOPs by status, seconds spent."""
+    from isoloss.ledger.store import Ledger
+
+    store = Ledger(ledger_url(ledger), create=False)
+    try:
+        wanted = open_study(path).study.study_id if path is not None else None
+        rows = []
+        for filed in store.studies():
+            if wanted is not None and filed["study_id"] != wanted:
+                continue
+            progress = store.progress_of(filed["study_id"])
+            rows.append(
+                {
+                    "study": filed["name"],
+                    "study_id": filed["study_id"],
+                    "path": filed["path"],
+                    "opened": filed["opened"],
+                    "runs": {s: n for s, (n, _) in progress.items()},
+                    "flops": {s: f for s, (_, f) in progress.items()},
+                    "errors": store.errors_of(filed["study_id"]),
+                }
+            )
+        if wanted is not None and not rows:
+            raise StudyError(path, f"has no runs in the ledger {store.name}", f"isoloss run {path}")
+        return rows
+    finally:
+        store.close()
