@@ -1,0 +1,1 @@
+"""The laws that come with isoloss, one file a family."""
