@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoloss.gains.ladder import Ladder
-from isoloss.gains.measured import Measured, quantile_interval
+from isoloss.gains.measured import Measured, quantile_interval, quantile_intervals
 from isoloss.gains.modelled import Modelled
 from isoloss.gains.result import Band, GainPoint, Interval, Region
 from isoloss.gains.wording import between
@@ -97,14 +97,14 @@ class Estimator:
         grid = np.unique(np.r_[np.linspace(first - DECADE, last + DECADE, GRID), first, last])
         law = self.laws[0].log_gain(index, grid)
         value = law[0].copy()
-        ends = [quantile_interval(law[1:, i], law[1:, i], self.level) for i in range(len(grid))]
+        ends = quantile_intervals(law[1:], law[1:], self.level)
         region: list[Region] = ["extrapolated"] * len(grid)
         if window is not None:
             here = np.flatnonzero((grid >= first) & (grid <= last))
             low, high = self.curves.log_gain(index, grid[here])
-            for i, k in enumerate(here):
-                value[k] = 0.5 * (low[0, i] + high[0, i])
-                ends[k] = quantile_interval(low[1:, i], high[1:, i], self.level)
+            value[here] = 0.5 * (low[0] + high[0])
+            ends[here] = quantile_intervals(low[1:], high[1:], self.level)
+            for k in here:
                 region[k] = "measured"
         return _band(grid, value, ends if self.known else None, region)
 
@@ -113,7 +113,7 @@ class Estimator:
         x = self.ladders[arm].log_c
         grid = np.unique(np.r_[np.linspace(x[0] - DECADE / 2, x[-1] + DECADE / 2, GRID), x[0], x[-1]])
         log_loss = self.laws[0].fits.log_loss(arm, grid)
-        ends = [quantile_interval(log_loss[1:, i], log_loss[1:, i], self.level) for i in range(len(grid))]
+        ends = quantile_intervals(log_loss[1:], log_loss[1:], self.level)
         region: list[Region] = ["measured" if x[0] <= g <= x[-1] else "extrapolated" for g in grid]
         return _band(grid, log_loss[0], ends if self.known else None, region)
 
@@ -144,7 +144,7 @@ def _beyond(log_c: float, ladder: Ladder) -> float:
     return max(0.0, float(ladder.log_c[0]) - log_c, log_c - float(ladder.log_c[-1])) / DECADE
 
 
-def _band(grid: Array, value: Array, ends: list[Interval] | None, region: list[Region]) -> Band:
+def _band(grid: Array, value: Array, ends: Array | None, region: list[Region]) -> Band:
     """Exponentiate a curve and its band; what isn't finite is None."""
 
     def up(v: float) -> float | None:
@@ -153,7 +153,7 @@ def _band(grid: Array, value: Array, ends: list[Interval] | None, region: list[R
     return Band(
         at=tuple(amount(v) for v in grid),
         value=tuple(up(v) for v in value),
-        low=tuple(up(e[0]) for e in ends) if ends else (None,) * len(grid),
-        high=tuple(up(e[1]) for e in ends) if ends else (None,) * len(grid),
+        low=tuple(up(e[0]) for e in ends) if ends is not None else (None,) * len(grid),
+        high=tuple(up(e[1]) for e in ends) if ends is not None else (None,) * len(grid),
         region=tuple(region),
     )

@@ -7,6 +7,7 @@ infinite where one did not.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,13 +26,19 @@ def quantile_interval(low: Array, high: Array, level: float) -> Interval:
     The lower end is a quantile of the lower bounds, the upper end of the upper bounds, so a censored draw widens the
     interval on its own side and none is dropped. A NaN counts as knowing nothing.
     """
-    low = np.where(np.isnan(low), -np.inf, low)
-    high = np.where(np.isnan(high), np.inf, high)
+    ends = quantile_intervals(low[:, None], high[:, None], level)[0]
+    return float(ends[0]), float(ends[1])
+
+
+def quantile_intervals(low: Array, high: Array, level: float) -> Array:
+    """`quantile_interval` of each column of ``low`` and ``high`` (draws, P): ends (P, 2)."""
+    last = low.shape[0] - 1
     tail = (1 - level) / 2
-    return (
-        float(np.quantile(low, tail, method="lower")),
-        float(np.quantile(high, 1 - tail, method="higher")),
-    )
+    # rounded first: 0.025 * 1000 must not become 25.000000000000004
+    first, final = math.floor(round(tail * last, 9)), math.ceil(round((1 - tail) * last, 9))
+    low = np.partition(np.where(np.isnan(low), -np.inf, low).T, first, axis=1)[:, first]
+    high = np.partition(np.where(np.isnan(high), np.inf, high).T, final, axis=1)[:, final]
+    return np.stack([low, high], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

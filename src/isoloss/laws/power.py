@@ -1,9 +1,10 @@
 """The power law with a floor, ``L(C) = E + A C^-alpha``, fitted to several arms and many resamples at once.
 
 The floor may be shared by the arms, free in each, or pinned. Given the floor, the arms separate, and given the
-exponents the law is linear in ``A``; so the fit is a one-dimensional profile over the floor (a grid, then golden
-section) around a two-parameter Gauss-Newton step, each vectorised over the resamples. That is variable projection
-(Golub & Pereyra 1973) along the one direction in which the problem is badly conditioned, without starts to choose.
+exponents the law is linear in ``A``; so a grid over the floor with a two-parameter Gauss-Newton fit at each point finds
+the basin, and Gauss-Newton in all parameters, the floor's column projected off the others, its bottom, each vectorised
+over the resamples. That is variable projection (Golub & Pereyra 1973) along the one direction in which the problem is
+badly conditioned, without starts to choose.
 
 Residuals are differences of ``ln L``, weighted by their inverse variances. While noise is small that is weighted least
 squares of L itself; where it is large (errors that scatter by tens of percent) it keeps the fit free of units and of
@@ -23,7 +24,9 @@ Array = NDArray[np.float64]
 MAX_EXPONENT = 5.0
 MIN_EXPONENT = 1e-6
 NEAREST_FLOOR = 1e-3  # the floor stays this share of the best rung mean below it
-_GRID = 21
+_GRID = 15
+_STEPS = 16
+_SETTLED = 1e-6  # in ln(1 - E / best loss)
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -105,17 +108,81 @@ _Given = tuple[Array, Array, Array]
 def _fit_shared(
     x: Sequence[Array], y: Sequence[Array], w: Sequence[Array]
 ) -> tuple[Array, NDArray[np.bool_], Array, Array, Array]:
-    """Profile over one floor common to all arms, in ``t = -ln(1 - E / best loss)``: from no floor to one just below."""
+    """Fit one floor common to all arms, in ``t = -ln(1 - E / best loss)``: from no floor to one just below.
+
+    A grid of t finds the basin, Gauss-Newton in all parameters at once its bottom; the few rows where that leaves the
+    basin or does not settle go through golden section instead, which can't fail.
+    """
     best = np.exp(np.min([np.min(v, axis=1) for v in y], axis=0))
     span = -np.log(NEAREST_FLOOR)
+    grid = np.linspace(0.0, span, _GRID)
+    profile = np.stack([_given_floor(x, y, w, best * (1 - np.exp(-t)), 2)[0] for t in grid])
+    k = np.argmin(profile, axis=0)
+    low, high = grid[np.maximum(k - 1, 0)], grid[np.minimum(k + 1, _GRID - 1)]
+    t, settled = _descend(x, y, w, best, grid[k], low, high, span)
+    rest = np.flatnonzero(~settled)
+    if rest.size:
+        t[rest] = _golden(x, [v[rest] for v in y], w, best[rest], low[rest], high[rest])
+    t = np.where(t < 1e-3, 0.0, t)
+    floor = best * (1 - np.exp(-t))
+    return floor, (t <= 0) | (t > span * 0.999), *_given_floor(x, y, w, floor, 10)
+
+
+def _descend(
+    x: Sequence[Array],
+    y: Sequence[Array],
+    w: Sequence[Array],
+    best: Array,
+    t: Array,
+    low: Array,
+    high: Array,
+    span: float,
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Joint Gauss-Newton from `t` (B,) within the basin ``[low, high]``: ``(t, whether it settled there)``.
+
+    Per arm the step in ``(ln a, slope)`` is a weighted line through the residuals; the floor's own column ``dE/dt / excess``
+    is projected off those lines, which leaves one scalar equation for its step, summed over the arms.
+    """
+    t, fits = t.copy(), _given_floor(x, y, w, best * (1 - np.exp(-t)), 2)
+    log_a, slope = list(np.log(fits[1]).T), list(-fits[2].T)
+    settled = np.zeros(t.shape, bool)
+    for _ in range(_STEPS):
+        floor, d_floor = best * (1 - np.exp(-t)), best * np.exp(-t)
+        top, bottom, lines = 0.0, 0.0, []
+        for k, (xk, yk, wk) in enumerate(zip(x, y, w, strict=True)):
+            excess = np.exp(log_a[k][:, None] + slope[k][:, None] * xk)
+            fitted = floor[:, None] + excess
+            share = excess / fitted
+            z, g = (yk - np.log(fitted)) / share, d_floor[:, None] / excess
+            v = wk * share**2
+            of_z, of_g = _line(xk, z, v), _line(xk, g, v)
+            g_off = g - of_g[0][:, None] - of_g[1][:, None] * xk
+            top = top + np.einsum("br,br->b", v * g_off, z)
+            bottom = bottom + np.einsum("br,br->b", v * g_off, g_off)
+            lines.append((of_z, of_g))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = np.nan_to_num(np.clip(top / bottom, -1.0, 1.0))
+        moved = np.clip(t + step, low, high)
+        step = np.where(settled, 0.0, moved - t)  # rows that have settled stay: none depends on its neighbours
+        for k, (of_z, of_g) in enumerate(lines):
+            change = np.where(settled, 0.0, np.clip(of_z[1] - step * of_g[1], -0.5, 0.5))
+            slope[k] = np.clip(slope[k] + change, -MAX_EXPONENT, -MIN_EXPONENT)
+            log_a[k] = log_a[k] + np.where(settled, 0.0, np.clip(of_z[0] - step * of_g[0], -1.0, 1.0))
+        t = t + step
+        # a row that rests on an end of its basin has settled only where that end is a true bound of the floor
+        inside = ((t > low) | (low == 0)) & ((t < high) | (high >= span))
+        settled |= (np.abs(step) < _SETTLED) & inside
+        if settled.all():
+            break
+    return t, settled
+
+
+def _golden(x: Sequence[Array], y: Sequence[Array], w: Sequence[Array], best: Array, low: Array, high: Array) -> Array:
+    """Golden section over the profile of the floor within ``[low, high]`` (B,)."""
 
     def chi2(t: Array) -> Array:
         return _given_floor(x, y, w, best * (1 - np.exp(-t)), 3)[0]
 
-    grid = np.linspace(0.0, span, _GRID)
-    profile = np.stack([chi2(np.full(best.shape, t)) for t in grid])
-    k = np.argmin(profile, axis=0)
-    low, high = grid[np.maximum(k - 1, 0)], grid[np.minimum(k + 1, _GRID - 1)]
     a, b = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     fa, fb = chi2(a), chi2(b)
     for _ in range(22):
@@ -129,9 +196,7 @@ def _fit_shared(
             np.where(left, fp, fb),
             np.where(left, fa, fp),
         )
-    t = 0.5 * (low + high)
-    t = np.where(t < 1e-3, 0.0, t)
-    return best * (1 - np.exp(-t)), (t <= 0) | (t > span * 0.999), *_given_floor(x, y, w, best * (1 - np.exp(-t)), 12)
+    return 0.5 * (low + high)
 
 
 def _given_floor(x: Sequence[Array], y: Sequence[Array], w: Sequence[Array], floor: Array, steps: int) -> _Given:
