@@ -168,4 +168,4 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
         fit("chincilla", {"N": N, "D": D}, L)
     with pytest.raises(TableError, match="huber-log"):
         fit("power", {"C": N}, L, objective="absolute")
-    assert set(LAWS) == {"power", "power-floor", "chinchilla"}
+    assert {"power", "power-floor", "chinchilla"} <= set(LAWS.names())

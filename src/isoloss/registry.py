@@ -52,6 +52,10 @@ class Registry(Generic[T]):
 
         return file
 
+    def file(self, name: str, cls: type[T]) -> None:
+        """File a class under `name`, without a card."""
+        self._loaded[name] = cls
+
     def names(self) -> list[str]:
         """All known names, sorted; imports nothing."""
         return sorted({*self.builtin, *self._loaded, *(e.name for e in entry_points(group=self.group))})

@@ -46,7 +46,7 @@ class Objective:
 OBJECTIVES = ("squared", "squared-log", "huber", "huber-log")
 
 
-def objective(name: str, delta: float | None = None) -> Objective:
+def find_objective(name: str, delta: float | None = None) -> Objective:
     """An objective by name; `delta` is Huber's threshold, 1e-3 by default. Raises TableError."""
     if name not in OBJECTIVES:
         raise TableError("--objective", f"'{name}' is not known", f"use {', '.join(OBJECTIVES)}")
@@ -188,6 +188,11 @@ def _minimise(problem: Problem, start: Array, steps: int, tolerance: float) -> M
         if better.all():
             theta, misfit, r, jac = trial, misfit2, r2, jac2
         elif better.any():
-            theta[better], misfit[better], r[better], jac[better] = trial[better], misfit2[better], r2[better], jac2[better]
+            theta[better], misfit[better], r[better], jac[better] = (
+                trial[better],
+                misfit2[better],
+                r2[better],
+                jac2[better],
+            )
         damping = np.clip(np.where(better, damping * 0.2, damping * 6), 1e-10, 1e8)
     return out

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoloss.laws.law import Law
+
 Array = NDArray[np.float64]
-Formula = Callable[[Mapping[str, Any], Mapping[str, Any]], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What the columns and the loss were divided by before the fit; all 1 for a law that isn't scaled."""
+
+    columns: dict[str, float]
+    loss: float
+
+    def params(self, law: Law, theta: Array) -> dict[str, Array]:
+        """Named parameters (...,) in the table's units from `theta` (..., P)."""
+        scaled = {}
+        for i, p in enumerate(law.parameters):
+            value = np.exp(theta[..., i]) if p.log else theta[..., i]
+            scaled[p.name] = np.where(value <= p.low * 1.0001, 0.0, value) if p.vanishes else value
+        return law.natural(scaled, self.columns, self.loss)
 
 
 @dataclass(frozen=True, eq=False)
 class FittedLaw:
-    """A scaling law with its parameters and the bootstrap draws of them.
+    """A scaling law with its parameters and the draws of them.
 
-    `params` are the unrounded optimum and `draws[name]` (B,) its refits on resampled data, in the units of the
-    columns that were fitted. `objective` is the minimised sum over rows. `diagnostics` holds facts about the fit
-    (rows, starts that agree, parameters at a bound, resampling unit, ...) under plain names.
+    `params` are the unrounded optimum and `draws[name]` (B,) the same of every resample, in the units of the columns
+    that were fitted. `objective` is the minimised sum over rows. `diagnostics` holds facts about the fit (rows, starts
+    that agree, parameters at a bound, resampling unit, ...) under plain names. `theta` (P,) and `theta_draws` (B, P)
+    are the same parameters in the engine's coordinates, from which predictions are made.
     """
 
     name: str
     params: dict[str, float]
     draws: dict[str, Array]
     objective: float
-    formula: Formula = field(repr=False)
+    law: Law = field(repr=False)
+    units: Units = field(repr=False)
+    theta: Array = field(repr=False)
+    theta_draws: Array = field(repr=False)
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
     def predict(self, columns: Mapping[str, Any]) -> Array:
         """Predicted loss at `columns` (the names that were fitted), one value a row."""
-        return self.formula(self.params, {k: np.asarray(v, float) for k, v in columns.items()})
+        return self._predict(self.theta[None], columns)[0]
 
     def predict_draws(self, columns: Mapping[str, Any]) -> Array:
         """Predicted loss of every draw, shape (B, rows)."""
-        params = {k: v[:, None] for k, v in self.draws.items()}
-        return self.formula(params, {k: np.asarray(v, float) for k, v in columns.items()})
+        return self._predict(self.theta_draws, columns)
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """Percentile interval of one parameter over the draws; NaN ends without draws."""
@@ -44,3 +64,9 @@ class FittedLaw:
             return float("nan"), float("nan")
         low, high = np.quantile(self.draws[name], [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
+
+    def _predict(self, theta: Array, columns: Mapping[str, Any]) -> Array:
+        given = {k: np.atleast_1d(np.asarray(v, float)) for k, v in columns.items()}
+        data = self.law.prepare({k: given[k] / self.units.columns[k] for k in self.law.columns})
+        value = self.law.evaluate(theta, data)[0]
+        return (np.exp(value) if self.law.link == "log" else value) * self.units.loss

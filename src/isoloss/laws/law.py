@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Columns = Mapping[str, Array]
 MOST_STARTS = 6000
+_ELEMENTS = 2_000_000  # numbers of one (starts, parameters, rows) array at once
+_LEAST = 1e-4  # start of a term that least squares would leave out, in scaled units
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Law(ABC):
     link: Literal["identity", "log"] = "identity"
     scaled: bool = True
     objective: ClassVar[str] = "squared-log"
+    may_repeat: ClassVar[frozenset[str]] = frozenset()  # columns that may take fewer than three values
 
     @abstractmethod
     def prepare(self, columns: Columns) -> Any:
@@ -99,21 +102,27 @@ class Law(ABC):
         """
         free = [i for i, p in enumerate(self.parameters) if not p.linear]
         grids = [self.parameters[i].grid for i in free]
-        thin = max(1.0, (np.prod([float(len(g)) for g in grids]) / MOST_STARTS) ** (1 / max(1, len(grids))))
+        total = float(np.prod([float(len(g)) for g in grids]))
+        thin = max(1.0, (total / MOST_STARTS) ** (1 / max(1, len(grids))))
         grids = [g if thin == 1.0 else tuple(np.array(g)[_thinned(len(g), thin)].tolist()) for g in grids]
         place = np.array(list(product(*grids))) if grids else np.zeros((1, 0))
         theta = np.zeros((len(place), len(self.parameters)))
         for column, i in enumerate(free):
             theta[:, i] = self.parameters[i].inside(place[:, column])
-        linear = [i for i, p in enumerate(self.parameters) if p.linear]
+        linear = [i for i, p in enumerate(self.parameters) if p.linear and p.low < p.high]
+        fixed = [i for i, p in enumerate(self.parameters) if p.linear and p.low == p.high]
         if not linear:
+            theta[:, fixed] = [self.parameters[i].bounds[0] for i in fixed]
             return theta
-        for part in np.array_split(np.arange(len(theta)), max(1, theta.shape[0] * y.size * theta.shape[1] // 2_000_000)):
-            terms = self.evaluate(theta[part], data)[1][:, linear]  # with respect to ln c at c = 1, or to c: the term
+        for part in np.array_split(
+            np.arange(len(theta)), max(1, theta.shape[0] * y.size * theta.shape[1] // 2_000_000)
+        ):
+            jac = self.evaluate(theta[part], data)[1]  # with respect to ln c at c = 1, or to c: the term itself
+            known = np.einsum("skr,k->sr", jac[:, fixed], [self.parameters[i].low for i in fixed])
             positive = np.array([self.parameters[i].log for i in linear])
-            solved = solve_terms(terms, y, weight, positive)
-            low = np.array([self.parameters[i].low for i in linear])
-            theta[np.ix_(part, linear)] = np.where(positive, np.log(np.maximum(solved, 1e-4 + 0 * low)), solved)
+            solved = solve_terms(jac[:, linear], y - known, weight, positive)
+            theta[part[:, None], linear] = np.where(positive, np.log(np.maximum(solved, _LEAST)), solved)
+        theta[:, fixed] = [self.parameters[i].bounds[0] for i in fixed]
         return theta
 
 
@@ -122,14 +131,14 @@ def _thinned(n: int, thin: float) -> NDArray[np.intp]:
 
 
 def solve_terms(terms: Array, y: Array, weight: Array, positive: NDArray[np.bool_]) -> Array:
-    """Weighted least squares of `y` (R,) on `terms` (S, K, R), with ``c_k >= 0`` where `positive`: (S, K).
+    """Weighted least squares of `y` (S, R) on `terms` (S, K, R), with ``c_k >= 0`` where `positive`: (S, K).
 
     Exact for the few terms of a law: every subset of terms that may vanish is solved, and the best feasible one kept.
     """
     s, k, _ = terms.shape
     weighted = terms * weight
     normal = weighted @ terms.transpose(0, 2, 1)
-    moment = weighted @ y
+    moment = np.einsum("skr,sr->sk", weighted, y)
     size = np.maximum(np.einsum("skk->sk", normal), 1e-300)
     normal = normal / np.sqrt(size[:, :, None] * size[:, None, :])
     moment = moment / np.sqrt(size)

@@ -29,7 +29,11 @@ def known(kind: str) -> list[dict[str, Any]]:
     if kind == "laws":
         from isoloss.laws import LAWS
 
-        return [{"name": n, "summary": (f.__doc__ or "").strip().splitlines()[0]} for n, f in LAWS.items()]
+        rows = []
+        for name in LAWS.names():
+            form = LAWS.get(name)
+            rows.append({"name": name, "summary": form.summary, "formula": form.formula, "source": form.source})
+        return rows
     if kind == "resources":
         from isoloss.runs import RESOURCES
 

@@ -74,11 +74,11 @@ def fit(
     seed: int = 0,
 ) -> FittedLaw:
     """Fit a scaling law to anybody's run table; returns a `FittedLaw`. Raises `TableError` in one line."""
-    from isoloss.laws import LAWS
+    from isoloss.laws import find_law
+    from isoloss.laws import fit as fit_law
     from isoloss.ledger.external import GUESSES, numeric, read_frame
 
-    if law not in LAWS:
-        raise UnknownNameError("--law", "law", law, LAWS)
+    find_law(law)
     path = Path(runs)
     frame = read_frame(path)
     lower = {c.strip().lower(): c for c in reversed(frame.columns)}
@@ -111,8 +111,7 @@ def fit(
     else:
         wanted = {"C": column("resource", resource, GUESSES["resource"])}
     columns = {k: numeric(path, frame, v) for k, v in wanted.items()}
-    extra = {} if objective is None else {"objective": objective}
-    return LAWS[law](columns, loss, bootstrap=bootstrap, seed=seed, **extra)
+    return fit_law(law, columns, loss, bootstrap=bootstrap, seed=seed, objective=objective)
 
 
 def gain_json(curve: GainCurve) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoloss.laws.law import Columns, Law, Parameter, coefficient, exponent
+from isoloss.laws.registry import law
 
 Array = NDArray[np.float64]
 
@@ -27,7 +28,7 @@ class PowerTerms(Law):
         return {"x": np.log(np.stack([columns[c] for c in self.columns]))}
 
     def evaluate(self, theta: Array, data: dict[str, Array]) -> tuple[Array, Array]:
-        x, f = data["x"], int(self.floor)
+        x, f = data["x"], int(self.floor)  # x (K, R) is ln of the scaled columns
         k = len(x)
         jac = np.empty((len(theta), f + 2 * k, x.shape[1]))
         terms = jac[:, f : f + k]
@@ -49,3 +50,43 @@ class PowerTerms(Law):
         for column, (scale, alpha) in zip(self.columns, self.names, strict=True):
             out[scale] = params[scale] * loss * columns[column] ** params[alpha]
         return out
+
+
+@law
+class Power(PowerTerms):
+    """``L = A x^-alpha``."""
+
+    name = "power"
+    summary = "a power law without a floor, in one column"
+    source = "Hestness et al. 2017, arXiv 1712.00409"
+    formula = "A * x**-alpha"
+
+    def __init__(self) -> None:
+        super().__init__(("*",), (("A", "alpha"),), False)
+
+
+@law
+class PowerFloor(PowerTerms):
+    """``L = E + A x^-alpha``."""
+
+    name = "power-floor"
+    summary = "a power law above an irreducible floor, in one column"
+    source = "Henighan et al. 2020, arXiv 2010.14701, eq. 1.1"
+    formula = "E + A * x**-alpha"
+
+    def __init__(self) -> None:
+        super().__init__(("*",), (("A", "alpha"),), True)
+
+
+@law
+class Chinchilla(PowerTerms):
+    """``L(N, D) = E + A N^-alpha + B D^-beta``."""
+
+    name = "chinchilla"
+    summary = "parameters N and tokens D apart, above an irreducible floor"
+    source = "Hoffmann et al. 2022, arXiv 2203.15556, eq. 2 (objective: eq. 3)"
+    formula = "E + A * N**-alpha + B * D**-beta"
+    objective = "huber-log"
+
+    def __init__(self) -> None:
+        super().__init__(("N", "D"), (("A", "alpha"), ("B", "beta")), True)
