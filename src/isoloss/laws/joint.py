@@ -1,0 +1,234 @@
+"""Fit one law to several arms at once, with chosen parameters in common, and weigh the ways of sharing them.
+
+Arms that are scored on one data stream share its entropy, so their floor is one parameter; whether exponents are
+common too is a question for the data. Every way is refitted on the same resamples: a cluster that two arms have in
+common (a seed, a data order) is drawn for both, so that differences between arms lose what is common to them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from isoloss.errors import TableError, UnknownNameError
+from isoloss.laws.check import check_table
+from isoloss.laws.descend import Problem, find_objective, minimise
+from isoloss.laws.fit import influence, refits, scaled, search
+from isoloss.laws.fitted import FittedLaw, Units
+from isoloss.laws.law import Law
+from isoloss.laws.pinned import pinned_law
+from isoloss.laws.registry import find_law
+from isoloss.laws.resample import draw_copies
+from isoloss.laws.tied import TiedLaw
+
+Array = NDArray[np.float64]
+_LEVELS = 12  # of a shared parameter between the arms' own values and beyond, as starts
+
+
+@dataclass(frozen=True, eq=False)
+class JointFit:
+    """Laws of several arms (`arms`, with paired draws) that have the parameters in `shared` in common.
+
+    `objective` is the minimised sum over all rows, `parameters` how many were fitted, `aicc` the small-sample Akaike
+    criterion (smaller is better; from squared residuals as Gaussian noise, from Huber's as Laplacian).
+    """
+
+    shared: tuple[str, ...]
+    arms: dict[str, FittedLaw]
+    objective: float
+    parameters: int
+    rows: int
+    aicc: float
+    diagnostics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """One way of sharing parameters: how well it fits, and the p-value of an F test of it against sharing nothing."""
+
+    shared: tuple[str, ...]
+    objective: float
+    parameters: int
+    aicc: float
+    p: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Checked rows of all arms, in units common to them."""
+
+    law: Law
+    names: tuple[str, ...]
+    columns: dict[str, Array]
+    y: Array
+    units: Units
+
+
+def fit_joint(
+    law: str | Law,
+    columns: Mapping[str, Any],
+    loss: Any,
+    arm: Any,
+    *,
+    shared: Sequence[str] = ("E",),
+    pinned: Mapping[str, float] | None = None,
+    bootstrap: int = 4000,
+    clusters: Any | None = None,
+    objective: str | None = None,
+    delta: float | None = None,
+    resample: str = "auto",
+    seed: int = 0,
+) -> JointFit:
+    """Fit `law` to the rows of every arm named in `arm` (rows,), the parameters in `shared` being common to them.
+
+    The rest is as in `isoloss.laws.fit`. Each arm's table must be able to determine the law by itself. Raises
+    TableError naming the arm, or UnknownNameError for a parameter that the law lacks.
+    """
+    table = _checked(law, columns, loss, arm, pinned)
+    goal = find_objective(objective or table.law.objective, delta)
+    names = [p.name for p in table.law.parameters]
+    for name in shared:
+        if name not in names:
+            raise UnknownNameError("--share", "parameter", name, names)
+    tied = TiedLaw(table.law, table.names, frozenset(shared))
+    data = tied.prepare(table.columns)
+    rows = len(table.y)
+    problem = Problem(tied, data, (table.y / table.units.loss)[None], np.ones((1, rows)), goal)
+    starts, facts = _starts(problem, table)
+    found = minimise(problem, starts)
+    lowest = int(np.argmin(found.misfit))
+    best = found.theta[lowest]
+    residual, leverage = influence(problem, best)
+    free = sum(p.low < p.high for p in tied.parameters)
+    rng = np.random.default_rng([seed, 3])
+    copies = draw_copies(resample, clusters, bootstrap, residual, leverage, free, rng)
+    theta = refits(problem, best, copies.weight, copies.shift, bootstrap if resample != "none" else 0)
+    half = float(found.misfit[lowest])
+    value = float(goal.total(np.float64(half)))
+    if not goal.log:
+        value *= table.units.loss**2 if goal.delta is None else table.units.loss
+    facts |= {"objective": goal.name, "delta": goal.delta, "rows": rows, "starts": len(starts), **copies.facts}
+    facts["starts_agreeing"] = int(np.sum(found.misfit <= half * (1 + 1e-6) + 1e-18))
+    arms = {
+        name: FittedLaw(
+            name=table.law.name,
+            params={k: float(v) for k, v in table.units.params(table.law, best[place]).items()},
+            draws={k: np.asarray(v) for k, v in table.units.params(table.law, theta[:, place]).items()},
+            objective=value,
+            law=table.law,
+            units=table.units,
+            theta=best[place],
+            theta_draws=theta[:, place],
+            diagnostics={"rows": int(np.sum(table.columns["arm"] == k))},
+        )
+        for k, (name, place) in enumerate(zip(table.names, tied.place, strict=True))
+    }
+    return JointFit(tuple(shared), arms, value, free, rows, _aicc(half, rows, free, goal.delta is not None), facts)
+
+
+def ways_of_sharing(
+    law: str | Law,
+    columns: Mapping[str, Any],
+    loss: Any,
+    arm: Any,
+    *,
+    pinned: Mapping[str, float] | None = None,
+    objective: str | None = None,
+    delta: float | None = None,
+) -> tuple[Sharing, ...]:
+    """Nothing shared, the floor, the exponents, and both: how well each fits the same rows, best `aicc` first."""
+    form = find_law(law) if isinstance(law, str) else law
+    floors = tuple(p.name for p in form.parameters if p.vanishes)
+    exponents = tuple(p.name for p in form.parameters if not p.linear)
+    ways = dict.fromkeys(((), floors, exponents, floors + exponents))
+    fits = [
+        fit_joint(
+            form, columns, loss, arm, shared=w, pinned=pinned, bootstrap=0, objective=objective, delta=delta
+        )  # fmt: skip
+        for w in ways
+    ]
+    free = fits[0]
+    found = [Sharing(f.shared, f.objective, f.parameters, f.aicc, _f_test(f, free)) for f in fits]
+    return tuple(sorted(found, key=lambda s: s.aicc))
+
+
+def _checked(
+    law: str | Law, columns: Mapping[str, Any], loss: Any, arm: Any, pinned: Mapping[str, float] | None
+) -> _Table:
+    law = find_law(law) if isinstance(law, str) else copy.copy(law)
+    labels = np.asarray(arm).astype(str)
+    y = np.asarray(loss, float)
+    if labels.shape != y.shape:
+        raise TableError("arm", f"has {labels.size} values for {y.size} rows", "give one per run")
+    names = tuple(dict.fromkeys(labels.tolist()))
+    if len(names) < 2:
+        raise TableError("arm", f"names {len(names)} arm(s)", "a joint fit needs at least two")
+    given = {k: np.asarray(v, float) for k, v in columns.items()}
+    for name in names:
+        mine = labels == name
+        try:
+            check_table(law, {k: v[mine] for k, v in given.items()}, y[mine])
+        except TableError as error:
+            raise TableError(f"arm '{name}', {error.where}", error.what, error.remedy) from None
+    law, x, y = check_table(law, given, y)
+    table, units = scaled(law, x, y)
+    law = pinned_law(law, dict(pinned or {}), units, float(y.min()))
+    index = np.array([names.index(label) for label in labels.tolist()])
+    return _Table(law, names, {**table, "arm": index}, y, units)
+
+
+def _starts(problem: Problem, table: _Table) -> tuple[Array, dict[str, Any]]:
+    """Each arm's own optimum, with the shared parameters at every arm's value, at their mean, and at levels around."""
+    tied, data = problem.law, problem.data
+    assert isinstance(tied, TiedLaw)
+    y = problem.y
+    own = []
+    agree = []
+    for rows, part in zip(data["rows"], data["parts"], strict=True):
+        one = Problem(table.law, part, y[:, rows], np.ones((1, len(rows))), problem.objective)
+        best, facts = search(one)
+        own.append(best)
+        agree.append(facts["starts_agreeing"] / facts["starts_polished"])
+    mine = np.array(own)
+    base = np.zeros(len(tied.parameters))
+    for place, best in zip(tied.place, own, strict=True):
+        base[place] = best
+    common = [i for i in range(mine.shape[1]) if len(np.unique(tied.place[:, i])) == 1]
+    if not common:
+        return base[None], {"starts_agreeing_per_arm": agree}
+    values = [*mine, mine.mean(axis=0)]
+    for i in common:
+        p = table.law.parameters[i]
+        low, high = p.bounds
+        if p.vanishes:  # a floor: from near 0 to just below the lowest loss
+            levels = np.log(float(y.min()) * np.r_[1e-3, np.linspace(0.1, 0.98, _LEVELS)])
+        else:
+            levels = np.linspace(mine[:, i].min() - 0.3, mine[:, i].max() + 0.3, _LEVELS)
+        for level in np.clip(levels, low, high):
+            value = mine.mean(axis=0)
+            value[i] = level
+            values.append(value)
+    starts = np.repeat(base[None], len(values), axis=0)
+    starts[:, tied.place[0, common]] = np.array(values)[:, common]
+    return starts, {"starts_agreeing_per_arm": agree}
+
+
+def _aicc(half: float, n: int, k: int, laplace: bool) -> float:
+    fit = 2 * n * np.log(max(half, 1e-300) / n) if laplace else n * np.log(max(2 * half, 1e-300) / n)
+    k += 1  # the noise
+    return float(fit + 2 * k + (2 * k * (k + 1) / (n - k - 1) if n - k - 1 > 0 else np.inf))
+
+
+def _f_test(fit: JointFit, free: JointFit) -> float | None:
+    """p-value of the constraint from the rise of the sum of squares; None for Huber's loss or without any to spare."""
+    constraints, dof = free.parameters - fit.parameters, fit.rows - free.parameters
+    if constraints <= 0 or dof <= 0 or fit.diagnostics["delta"] is not None or free.objective <= 0:
+        return None
+    ratio = max(fit.objective - free.objective, 0.0) / constraints / (free.objective / dof)
+    return float(stats.f.sf(ratio, constraints, dof))
