@@ -84,8 +84,9 @@ class Problem:
         """Residuals (B, R), derivative of the fitted values (B, P, R), and half-square misfit (B,)."""
         fitted, jac = self.law.evaluate(theta, self.data)
         if self.objective.log and self.law.link == "identity":
-            jac /= fitted[:, None]
-            fitted = np.log(fitted)
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # a law below 0 misfits infinitely
+                jac /= fitted[:, None]
+                fitted = np.log(fitted)
         elif not self.objective.log and self.law.link == "log":
             fitted = np.exp(np.clip(fitted, -700, 700))
             jac *= fitted[:, None]

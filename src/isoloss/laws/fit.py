@@ -85,12 +85,10 @@ def fit(
 
 
 def scaled(law: Law, columns: Mapping[str, Array], loss: Array) -> tuple[dict[str, Array], Units]:
-    """Columns over their geometric means under the law's own names, and the units to come back with."""
+    """Columns over the law's scales of them under its own names, and the units to come back with."""
     wanted = tuple(columns) if law.columns == ("*",) else law.columns
     law.columns = wanted
-    if not law.scaled:
-        return {k: columns[k] for k in wanted}, Units(dict.fromkeys(wanted, 1.0), 1.0)
-    units = Units({k: _middle(columns[k]) for k in wanted}, _middle(loss))
+    units = Units(*law.scales(columns, loss))
     return {k: columns[k] / units.columns[k] for k in wanted}, units
 
 
@@ -156,10 +154,6 @@ def _at_bound(law: Law, theta: Array) -> NDArray[np.bool_]:
     low, high = limits(law)
     slack = 1e-6 * (high - low)
     return ((theta <= low + slack) | (theta >= high - slack)) & (low < high)
-
-
-def _middle(values: Array) -> float:
-    return float(np.exp(np.mean(np.log(values))))
 
 
 def _weights(weights: Any | None, rows: int) -> Array:

@@ -87,6 +87,15 @@ class Law(ABC):
     def evaluate(self, theta: Array, data: Any) -> tuple[Array, Array]:
         """Value (B, R) and its derivative (B, P, R) with respect to `theta` (B, P), in the engine's coordinates."""
 
+    def scales(self, columns: Columns, loss: Array) -> tuple[dict[str, float], float]:
+        """What each of its columns and the loss are divided by before a fit: geometric means, or 1 if not `scaled`.
+
+        A law in which two columns must keep a common unit, or one has its own (a count of experts), says so here.
+        """
+        if not self.scaled:
+            return dict.fromkeys(self.columns, 1.0), 1.0
+        return {c: middle(columns[c]) for c in self.columns}, middle(loss)
+
     def natural(self, params: dict[str, Array], columns: Mapping[str, float], loss: float) -> dict[str, Array]:
         """Parameters in the units of the table, from those in scaled units and the scales of `columns` and `loss`."""
         return params
@@ -117,13 +126,21 @@ class Law(ABC):
         for part in np.array_split(
             np.arange(len(theta)), max(1, theta.shape[0] * y.size * theta.shape[1] // 2_000_000)
         ):
-            jac = self.evaluate(theta[part], data)[1]  # with respect to ln c at c = 1, or to c: the term itself
-            known = np.einsum("skr,k->sr", jac[:, fixed], [self.parameters[i].low for i in fixed])
+            # with respect to ln c at c = 1, or to c: the term itself; what is left of the value has no factor
+            value, jac = self.evaluate(theta[part], data)
+            logs = [i for i, p in enumerate(self.parameters) if p.linear and p.log]
+            known = value - jac[:, logs].sum(axis=1)
+            known += np.einsum("skr,k->sr", jac[:, fixed], [self.parameters[i].low for i in fixed])
             positive = np.array([self.parameters[i].log for i in linear])
             solved = solve_terms(jac[:, linear], y - known, weight, positive)
             theta[part[:, None], linear] = np.where(positive, np.log(np.maximum(solved, _LEAST)), solved)
         theta[:, fixed] = [self.parameters[i].bounds[0] for i in fixed]
         return theta
+
+
+def middle(values: Array) -> float:
+    """Geometric mean."""
+    return float(np.exp(np.mean(np.log(values))))
 
 
 def _thinned(n: int, thin: float) -> NDArray[np.intp]:
