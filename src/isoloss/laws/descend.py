@@ -22,6 +22,7 @@ from isoloss.laws.law import Law
 Array = NDArray[np.float64]
 HUBER_DELTA = 1e-3
 _CHUNK = 24_000  # numbers of one (problems, rows) array at once: a few such arrays stay in cache
+_NEWTON = 1e-2  # damping below which a step is nearly Newton's, so that what it promises is what there is to gain
 _SETTLED = 3  # steps in a row that lower the misfit by less than the tolerance
 
 
@@ -80,13 +81,13 @@ class Problem:
         """What residuals are taken of: L or ln L."""
         return np.log(self.y) if self.objective.log else self.y
 
+    @np.errstate(invalid="ignore", divide="ignore", over="ignore")  # a law below 0 or out of range misfits infinitely
     def state(self, theta: Array, target: Array) -> tuple[Array, Array, Array]:
         """Residuals (B, R), derivative of the fitted values (B, P, R), and half-square misfit (B,)."""
         fitted, jac = self.law.evaluate(theta, self.data)
         if self.objective.log and self.law.link == "identity":
-            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # a law below 0 misfits infinitely
-                jac /= fitted[:, None]
-                fitted = np.log(fitted)
+            jac /= fitted[:, None]
+            fitted = np.log(fitted)
         elif not self.objective.log and self.law.link == "log":
             fitted = np.exp(np.clip(fitted, -700, 700))
             jac *= fitted[:, None]
@@ -181,11 +182,14 @@ def _minimise(problem: Problem, start: Array, steps: int, tolerance: float) -> M
         normal = np.where(stuck[:, :, None] | stuck[:, None, :], 0.0, normal)
         normal[:, diagonal, diagonal] = 1.0 + damping[:, None] + 1e-12
         move = np.linalg.solve(normal, (gradient / root)[:, :, None])[:, :, 0] / root
+        promised = np.einsum("bp,bp->b", move, gradient)
         trial = np.clip(theta + np.clip(move, -1.0, 1.0), low, high)
         r2, jac2, misfit2 = problem.state(trial, target)
         better = misfit2 < misfit
         gain = misfit - misfit2
-        settled = np.where(gain > tolerance * misfit, 0, settled + np.where(better | (damping > 1e3), 1, 0))
+        idle = np.where(better | (damping > 1e3), 1, 0)
+        settled = np.where(gain > tolerance * misfit, 0, settled + idle)
+        settled[(promised < tolerance * misfit) & (damping < _NEWTON)] = _SETTLED
         if better.all():
             theta, misfit, r, jac = trial, misfit2, r2, jac2
         elif better.any():

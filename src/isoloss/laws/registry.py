@@ -12,6 +12,13 @@ BUILTIN = {
     "power": f"{_FORMS}.power_terms",
     "power-floor": f"{_FORMS}.power_terms",
     "chinchilla": f"{_FORMS}.power_terms",
+    "kaplan": f"{_FORMS}.kaplan",
+    "shifted": f"{_FORMS}.shifted",
+    "broken": f"{_FORMS}.broken",
+    "data-constrained": f"{_FORMS}.data_constrained",
+    "transfer": f"{_FORMS}.transfer",
+    "routed": f"{_FORMS}.routed",
+    "bounded": f"{_FORMS}.bounded",
 }
 
 LAWS: Registry[Law] = Registry("law", BUILTIN, "isoloss.laws")
