@@ -1,11 +1,11 @@
-"""Anybody's runs: a CSV or Parquet file read into plain columns, with sensible guesses of what each means."""
+"""Anybody's runs as arrays: read from what they lie in, roles guessed, narrowed, checked, and cut into arms."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -13,36 +13,36 @@ from numpy.typing import NDArray
 
 from isoloss.errors import TableError, UnknownNameError
 from isoloss.gains.arms import ArmRuns
+from isoloss.gains.result import Diagnostic
+from isoloss.ledger import refusals
+from isoloss.ledger.best_of import best_settings
+from isoloss.ledger.columns import GUESSES, SCORES, guess_roles, is_score, numeric
+from isoloss.ledger.conditions import where as rows_where
+from isoloss.ledger.importers import load
+from isoloss.ledger.refusals import SAME_RUNG
 
-#: Role -> column names that are taken for it without being told, best first (compared in lower case).
-GUESSES: dict[str, tuple[str, ...]] = {
-    "arm": ("arm", "algorithm", "method", "optimizer", "optimiser", "model", "model_name", "recipe", "variant", "name"),
-    "resource": (
-        "train_flops", "flops", "compute", "training_flops", "total_flops", "total_flops_profiler", "c",
-        "examples", "samples", "n_examples", "labels", "tokens", "train_tokens", "steps", "seconds",
-    ),
-    "quality": (
-        "quality", "test_loss", "val_loss", "validation_loss", "eval_loss", "loss", "final_loss", "bits_per_byte",
-        "bpb", "nll", "perplexity", "test_error", "error", "err", "test", "validation",
-    ),
-    "seed": ("seed", "random_seed", "rng", "replicate", "trial_seed"),
-    "rung": ("rung", "budget", "scale"),
-    "cluster": ("cluster", "trunk", "parent"),
-    "run_id": ("run_id", "run", "id"),
-}  # fmt: skip
-#: Words in a column's name that mean a score: better when higher, so it can't be compared as a loss.
-SCORES = frozenset({"accuracy", "acc", "score", "f1", "auc", "auroc", "reward", "map", "bleu", "top1", "r2", "win"})
-#: Runs of one arm whose resource differs by less than this ratio are one rung, where no column says.
-SAME_RUNG = 1.05
+__all__ = [
+    "GUESSES", "SAME_RUNG", "SCORES", "ExternalRuns", "external_arms", "numeric", "read_frame", "read_runs", "rungs_of",
+    "select_arms",
+]  # fmt: skip
+Points = Literal["end", "all"]
+_KEY = "isoloss.curve"
 
 
 @dataclass(frozen=True, eq=False)
 class ExternalRuns:
-    """A frame of runs, and which of its columns plays which role."""
+    """A frame of runs, and which of its columns plays which role.
+
+    `rows` numbers the frame's rows by their place in the file, from 1; `notes` says what was left out or assumed.
+    `points` is True where rows are logged points that are kept on purpose, clustered by run.
+    """
 
     path: Path
     frame: pl.DataFrame
     roles: dict[str, str]
+    rows: pl.Series
+    notes: tuple[Diagnostic, ...] = ()
+    points: bool = False
 
     def arms(self) -> list[str]:
         """Arm names in order of appearance."""
@@ -50,72 +50,49 @@ class ExternalRuns:
 
     def numbers(self, role: str) -> NDArray[np.float64]:
         """The column of `role` as floats; raises `TableError` naming the first cell that is not a number."""
-        return numeric(self.path, self.frame, self.roles[role])
+        return numeric(self.path, self.frame, self.roles[role], self.rows)
+
+    def roles_line(self) -> str:
+        """Which column was taken for what, in one line: ``arm=optimizer, resource=train_flops, ...``."""
+        shown = {k: v for k, v in self.roles.items() if k != "cluster" or v != _KEY}
+        return ", ".join(f"{role}={column}" for role, column in shown.items())
 
 
 def read_frame(path: Path) -> pl.DataFrame:
-    """The table in a .csv, .tsv or .parquet file. Raises `TableError` for a missing, empty or corrupt one."""
-    if not path.exists():
-        raise TableError(path, "no such file", "check the path")
-    if path.is_dir():
-        raise TableError(path, "is a folder", "name a CSV or Parquet file of runs, one row a run")
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            frame = pl.read_parquet(path)
-        else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            frame = pl.read_csv(path, separator=separator, infer_schema_length=None)
-    except pl.exceptions.NoDataError:
-        raise TableError(path, "the table is empty", "a run table has a header and one row a run") from None
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        raise TableError(path, f"can't be read as a table: {str(error).splitlines()[0][:200]}", "is it CSV?") from None
-    if frame.is_empty():
-        raise TableError(path, "the table is empty", "a run table has a header and one row a run")
-    return frame
+    """The runs at `path` as a frame, whatever they lie in (see `isoloss.ledger.importers`); a row a finished run.
+
+    Raises `TableError` for a missing, empty or corrupt file or folder.
+    """
+    return load(Path(path)).frame
 
 
-def numeric(path: Path, frame: pl.DataFrame, column: str) -> NDArray[np.float64]:
-    """A column as floats (nulls become NaN); raises `TableError` with the row of the first cell that is none."""
-    series = frame[column]
-    if series.dtype.is_numeric():
-        return series.cast(pl.Float64).to_numpy().astype(np.float64)
-    if series.dtype == pl.String:
-        cast = series.str.strip_chars().cast(pl.Float64, strict=False)
-        wrong = (cast.is_null() & series.is_not_null()).arg_true()
-        if len(wrong) == 0:
-            return cast.to_numpy().astype(np.float64)
-        row = int(wrong[0])
-        raise TableError(
-            f"{path}: {column}", f"row {row + 1} is not a number ({str(series[row])[:40]!r})", "mend or drop it"
-        )
-    raise TableError(f"{path}: {column}", f"is a column of {series.dtype}, not of numbers", "name another column")
-
-
-def read_runs(path: Path, **columns: str | None) -> ExternalRuns:
+def read_runs(
+    path: Path,
+    *,
+    where: Sequence[str] = (),
+    curves: Points | None = None,
+    arms: Sequence[str] = (),
+    **columns: str | None,
+) -> ExternalRuns:
     """The runs in `path`; `columns` maps a role (arm, resource, quality, seed, rung, cluster) to a column name.
 
-    A role not named is guessed from ``GUESSES``; arm, resource and quality must be found.
+    A role not named is guessed (`isoloss.ledger.columns.guess_roles`, which may look for the names in `arms`); arm,
+    resource and quality must be found. `where` keeps the rows that meet every ``column=value``. `curves` says what to
+    do with logged points: ``end`` takes each run's last row, ``all`` keeps them, clustered by run. Raises `TableError`.
     """
-    frame = read_frame(path)
-    roles: dict[str, str] = {}
-    lower = {c.strip().lower(): c for c in reversed(frame.columns)}
-    for role, guesses in GUESSES.items():
-        told = columns.get(role)
-        if told is not None:
-            if told not in frame.columns:
-                raise TableError(path, f"has no column '{told}' for {role}", f"columns: {_listed(frame.columns)}")
-            roles[role] = told
-            continue
-        taken = set(roles.values()) | {c for c in columns.values() if c}
-        found = next((lower[g] for g in guesses if g in lower and lower[g] not in taken), None)
-        if found is not None:
-            roles[role] = found
-        elif role in ("arm", "resource", "quality"):
-            flag = {"arm": "--arm-column", "resource": "--resource", "quality": "--quality"}[role]
-            raise TableError(
-                path, f"no column looks like the {role}", f"name it with {flag}; columns: {_listed(frame.columns)}"
-            )
-    return ExternalRuns(path, frame, roles)
+    path = Path(path)
+    if curves not in (None, "end", "all"):
+        raise TableError("--curves", f"'{curves}' is not known", "say end or all")
+    imported = load(path, "all" if curves == "all" else "end", chosen=where)
+    frame, rows = imported.frame, imported.rows
+    if where:
+        keep = rows_where(frame, path, where)
+        frame, rows = frame.filter(keep), rows.filter(keep)
+    roles = guess_roles(path, frame, columns, arms)
+    table = ExternalRuns(path, frame, roles, rows, imported.notes)
+    if curves is None or (curves == "end" and imported.key):
+        return table
+    return _curves(table, curves, imported.key)
 
 
 def rungs_of(resource: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -124,100 +101,149 @@ def rungs_of(resource: NDArray[np.float64]) -> NDArray[np.int64]:
     >>> rungs_of(np.array([1e9, 3e9, 1.01e9, 3.02e9])).tolist()
     [0, 1, 0, 1]
     """
+    order = np.argsort(resource, kind="stable")
+    ascending = resource[order]
+    starts, at = [], 0
+    while at < len(ascending):  # one step a rung, and rungs are at least SAME_RUNG apart
+        starts.append(at)
+        at = max(at + 1, int(np.searchsorted(ascending, SAME_RUNG * ascending[at], side="right")))
     rung = np.empty(len(resource), dtype=np.int64)
-    index, first = -1, -np.inf
-    for k in np.argsort(resource, kind="stable"):
-        if resource[k] > SAME_RUNG * first or index < 0:
-            index, first = index + 1, resource[k]
-        rung[k] = index
+    rung[order] = np.searchsorted(np.array(starts, dtype=np.int64), np.arange(len(resource)), side="right") - 1
     return rung
 
 
 def external_arms(table: ExternalRuns, names: Sequence[str], best: float | None = None) -> list[ArmRuns]:
-    """The runs of each arm in `names` as arrays, rungs numbered over all of them together.
+    """The runs of each arm in `names` as arrays, rungs numbered over all of them together (see `select_arms`)."""
+    return select_arms(table, names, best)[0]
+
+
+def select_arms(
+    table: ExternalRuns, names: Sequence[str], best: float | None = None, best_of: Sequence[str] = ()
+) -> tuple[list[ArmRuns], tuple[Diagnostic, ...]]:
+    """The runs of each arm in `names` as arrays, rungs numbered over all of them together, and notes on them.
 
     `best`: the best possible value of a quality that is better when higher; its distance from it is compared.
-    Raises `UnknownNameError` for an absent arm, `TableError` for a cell that makes no sense.
+    `best_of`: columns of a sweep, of which the setting with the best mean is taken per arm and rung. Raises
+    `UnknownNameError` for an absent arm, `TableError` for a cell that makes no sense, and for runs that are no repeats
+    of one another (see `isoloss.ledger.refusals`).
     """
-    labels = table.frame[table.roles["arm"]].cast(pl.String).fill_null("").to_numpy()
+    labels = table.frame[table.roles["arm"]].cast(pl.String).fill_null("")
     for name in names:
-        if name not in labels:
-            raise UnknownNameError(f"{table.path}: {table.roles['arm']}", "arm", name, table.arms())
-    rows = np.flatnonzero(np.isin(labels, names))
-    resource, quality = table.numbers("resource")[rows], table.numbers("quality")[rows]
-    _refuse(table, "resource", rows, ~(np.isfinite(resource) & (resource > 0)), "is not a positive amount")
-    _refuse(
-        table,
-        "quality",
-        rows,
-        np.isnan(quality),
-        "is no quality",
-        "drop an unfinished run; write inf for a diverged one",
-    )
+        if not (labels == name).any():
+            known = [a for a in table.arms()[:1000] if a]
+            raise UnknownNameError(f"{table.path}: {table.roles['arm']}", "arm", name, known)
+    mine = labels.is_in(list(names))
+    table = replace(table, frame=table.frame.filter(mine), rows=table.rows.filter(mine))
+    resource, quality = _amounts(table, best)
+    if "rung" in table.roles:
+        rung = np.unique(table.numbers("rung"), return_inverse=True)[1].astype(np.int64)
+    else:
+        rung = rungs_of(resource)
+    arm = labels.filter(mine).cast(pl.Enum(list(dict.fromkeys(names)))).to_physical().to_numpy().astype(np.int64)
+    cell = pl.Series("cell", arm * (int(rung.max()) + 1) + rung)
+    if table.points:
+        keep = _last_of_rung(table, cell, resource)
+        table = replace(table, frame=table.frame[keep], rows=table.rows[keep])
+        resource, quality, rung, arm, cell = resource[keep], quality[keep], rung[keep], arm[keep], cell[keep]
+    else:
+        refusals.refuse_log(table.path, table.frame, table.roles)
+    refusals.refuse_mixed(table.path, table.frame, table.roles)
+    refusals.refuse_copies(table.path, table.frame, table.roles, table.rows)
+    notes: tuple[Diagnostic, ...] = ()
+    if best_of:
+        keep, notes = best_settings(table.path, table.frame, table.roles["arm"], cell, resource, quality, best_of)
+        table = replace(table, frame=table.frame[keep], rows=table.rows[keep])
+        resource, quality, rung, arm, cell = resource[keep], quality[keep], rung[keep], arm[keep], cell[keep]
+    refusals.refuse_sweep(table.path, table.frame, table.roles, cell, table.rows, "seed" in table.roles)
+    if "seed" in table.roles and not table.points:
+        _refuse_repeats(table)
+    alone = ("row " + table.rows.cast(pl.String)).to_numpy().astype(np.str_)
+    seed = _text(table, "seed") if "seed" in table.roles else alone
+    cluster = _text(table, "cluster") if "cluster" in table.roles else alone
+    found = []
+    for k, name in enumerate(names):
+        here = arm == k
+        found.append(ArmRuns(name, resource[here], quality[here], rung[here], seed[here], cluster[here]))
+    return found, notes
+
+
+def _amounts(table: ExternalRuns, best: float | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Resource and quality, checked; a score becomes its distance from `best`."""
     column = table.roles["quality"]
-    if best is None and SCORES & set(re.split(r"[^a-z0-9]+", column.lower())):
+    resource, quality = table.numbers("resource"), table.numbers("quality")
+    _refuse(table, "resource", ~(np.isfinite(resource) & (resource > 0)), "is not a positive amount")
+    remedy = f"drop an unfinished run (--where '{column}=*'), or write inf for a diverged one"
+    _refuse(table, "quality", np.isnan(quality), "is no quality", remedy)
+    if best is None and is_score(column):
         said = "looks like a score (better when higher), and a gain needs a loss or an error"
         raise TableError(f"{table.path}: {column}", said, "say --best 1 (or 100, ...), or name another with --quality")
     if best is not None:
-        _refuse(
-            table,
-            "quality",
-            rows,
-            np.isfinite(quality) & (quality >= best),
-            f"reaches the best value {best}",
-            "see --best",
-        )
+        refusals.refuse_best(table.path, column, quality, best)
+        over = np.isfinite(quality) & (quality >= best)
+        _refuse(table, "quality", over, f"reaches the best value {best}", "see --best")
         quality = np.where(np.isfinite(quality), best - quality, np.inf)
-    _refuse(table, "quality", rows, quality <= 0, "is not positive", "a loss or an error; for a score see --best")
-    rung = (
-        np.unique(table.numbers("rung")[rows], return_inverse=True)[1] if "rung" in table.roles else rungs_of(resource)
-    )
-    alone = np.array([f"row {row + 1}" for row in rows])
+    _refuse(table, "quality", quality <= 0, "is not positive", "a loss or an error; for a score see --best")
+    return resource, quality
 
-    def text(role: str) -> NDArray[np.str_]:
-        if role not in table.roles:
-            return alone
-        return table.frame[table.roles[role]].cast(pl.String).fill_null("").to_numpy()[rows].astype(np.str_)
 
-    seed, cluster = text("seed"), text("cluster")
-    if "seed" in table.roles:
-        # a sweep's trials, or rows copied twice, would pass for independent seeds
-        seen: set[tuple[str, float, str]] = set()
-        again = np.zeros(len(rows), dtype=np.bool_)
-        for k, key in enumerate(zip(labels[rows], resource.tolist(), seed, strict=True)):
-            again[k] = key in seen
-            seen.add(key)
-        _refuse(
-            table,
-            "seed",
-            rows,
-            again,
-            "repeats an arm, budget and seed",
-            "keep one row a run, the chosen trial of a sweep",
+def _curves(table: ExternalRuns, curves: Points, key: str | None) -> ExternalRuns:
+    """Logged points: the last row of each run, or all of them with the run as their cluster."""
+    if key is not None:
+        step, keys = "", [key]
+    else:
+        found = refusals.find_log(table.frame, table.roles)
+        if found is None:
+            said = "has no logged points: no column such as step rises within a run"
+            raise TableError(f"--curves: {table.path}", said, "leave --curves out, or name the runs in a column run_id")
+        step, keys = found
+    if curves == "end":
+        last = table.frame.select(
+            (pl.col(step) == pl.col(step).max().over(keys)) & pl.col(step).is_not_null()
+        ).to_series()
+        frame, rows = table.frame.filter(last), table.rows.filter(last)
+        said = (
+            f"The last row of each of {frame.height} runs is used, by column '{step}'; were their schedules finished?"
         )
-    found = []
-    for name in names:
-        mine = labels[rows] == name
-        index = rung[mine].astype(np.int64)
-        found.append(ArmRuns(name, resource[mine], quality[mine], index, seed[mine], cluster[mine]))
-    return found
+        note = Diagnostic("end-points", "info", said, {"step": step, "runs": frame.height, "rows": table.frame.height})
+        return replace(table, frame=frame, rows=rows, notes=(*table.notes, note))
+    named = table.frame.select(pl.concat_str(pl.col(keys).cast(pl.String).fill_null(""), separator="|").alias(_KEY))
+    said = (
+        "Logged points are used as if each were a finished run: before its schedule ends a run is worse than one that "
+        "was planned to end there, and rankings may flip. Points of one run are no independent evidence."
+    )
+    note = Diagnostic("mid-schedule-points", "warning", said, {"rows": table.frame.height})
+    roles = {**table.roles, "cluster": _KEY}
+    return replace(table, frame=table.frame.hstack(named), roles=roles, notes=(*table.notes, note), points=True)
+
+
+def _last_of_rung(table: ExternalRuns, cell: pl.Series, resource: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Of a run's points in one rung only the last: neighbours on a curve are no repeats."""
+    points = pl.DataFrame({"cell": cell, "run": table.frame[table.roles["cluster"]], "at": resource})
+    last = points.with_row_index("row").sort("at").group_by("cell", "run", maintain_order=True).last()
+    return np.sort(last["row"].to_numpy()).astype(np.intp)
+
+
+def _refuse_repeats(table: ExternalRuns) -> None:
+    """A sweep's trials, or another metric of the same run, would pass for independent seeds."""
+    keys = table.frame.select(table.roles[r] for r in ("arm", "resource", "seed"))
+    again = (~keys.to_struct("key").is_first_distinct()).to_numpy()
+    what = "repeats an arm, budget and seed"
+    _refuse(table, "seed", again, what, "keep one row a run (--where), the chosen trial of a sweep (--best-of)")
 
 
 def _refuse(
-    table: ExternalRuns,
-    role: str,
-    rows: NDArray[np.int64],
-    wrong: NDArray[np.bool_],
-    what: str,
-    remedy: str = "mend or drop that row",
+    table: ExternalRuns, role: str, wrong: NDArray[np.bool_], what: str, remedy: str = "mend or drop that row"
 ) -> None:
     if wrong.any():
-        row = int(rows[np.argmax(wrong)])
-        value = table.frame[table.roles[role]][row]
-        said = f"row {row + 1}: {'an empty cell' if value is None else str(value)[:40]} {what}"
+        at = int(np.argmax(wrong))
+        value = table.frame[table.roles[role]][at]
+        said = f"row {table.rows[at]}: {'an empty cell' if value is None else str(value)[:40]} {what}"
         raise TableError(f"{table.path}: {table.roles[role]}", said, remedy)
 
 
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(n[:30] for n in names[:12])
-    return shown + (", ..." if len(names) > 12 else "")
+def _text(table: ExternalRuns, role: str) -> NDArray[np.str_]:
+    """A column as text, made once for each distinct value."""
+    values = table.frame[table.roles[role]].cast(pl.String).fill_null("")
+    distinct = values.unique()
+    codes = values.cast(pl.Enum(distinct)).to_physical().to_numpy()
+    return np.array(distinct.to_list(), dtype=np.str_)[codes]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from isoloss.errors import TableError, UnknownNameError
 
@@ -27,27 +28,34 @@ def gain(
     arm_column: str | None = None,
     seed_column: str | None = None,
     rung_column: str | None = None,
+    where: Sequence[str] = (),
+    best_of: Sequence[str] = (),
+    curves: Literal["end", "all"] | None = None,
     floor: str | float = "shared",
     mode: str = "curve",
     best: float | None = None,
     at: Sequence[float] = (),
     draws: int = 4000,
 ) -> GainCurve:
-    """The gain of `candidate` over `baseline` in anybody's run table (CSV or Parquet, one finished run a row).
+    """The gain of `candidate` over `baseline` in anybody's runs: a table, a folder of curves, a tracker's folder.
 
-    Columns are named or guessed (see `isoloss.ledger.external`). A quality that is missing or infinite is a run that
-    diverged. Where higher is better, `best` is the best possible value (1 for an accuracy) and the distance from it
-    is what is compared. Raises `TableError` in one line.
+    Columns are named or guessed (see `isoloss.ledger.external`); the diagnostic ``columns`` says which was taken for
+    what. `where` keeps rows that meet every ``column=value``. `best_of` names columns of a sweep, of which the best
+    mean per arm and rung is taken (diagnostic ``winners-curse``). `curves` reduces logged points: ``end`` to each
+    run's last, ``all`` to none (diagnostic ``mid-schedule-points``). An infinite quality is a run that diverged. Where
+    higher is better, `best` is the best possible value (1 for an accuracy) and the distance from it is compared.
+    Raises `TableError` in one line.
     """
     from isoloss.gains import compare
-    from isoloss.ledger.external import external_arms, read_runs
+    from isoloss.gains.result import Diagnostic
+    from isoloss.ledger.external import read_runs, select_arms
 
-    path = Path(runs)
-    table = read_runs(path, arm=arm_column, resource=resource, quality=quality, seed=seed_column, rung=rung_column)
-    arms = external_arms(table, (baseline, candidate), best)
     if any(not 0 < a < float("inf") for a in at):
         raise TableError("--at", "a budget must be a positive number", "e.g. --at 1e16")
-    return compare(
+    told = {"arm": arm_column, "resource": resource, "quality": quality, "seed": seed_column, "rung": rung_column}
+    table = read_runs(Path(runs), where=where, curves=curves, arms=(baseline, candidate), **told)
+    arms, notes = select_arms(table, (baseline, candidate), best, best_of)
+    curve = compare(
         arms[0],
         arms[1],
         resource=table.roles["resource"],
@@ -57,6 +65,8 @@ def gain(
         at=tuple(at),
         draws=draws,
     )
+    columns = Diagnostic("columns", "info", f"Columns: {table.roles_line()}.", {"roles": table.roles})
+    return dataclasses.replace(curve, diagnostics=(*curve.diagnostics, *table.notes, *notes, columns))
 
 
 def fit(
