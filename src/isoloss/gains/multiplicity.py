@@ -85,12 +85,12 @@ def p_beyond(low: Array, high: Array, rope: Interval) -> Array:
 
 
 def simultaneous(estimate: Array, low: Array, high: Array, level: float = 0.95) -> tuple[Array, Array, float]:
-    """Intervals (K,), (K,) that contain all K values of ``ln G`` at once with probability `level`, and their critical t.
+    """Ends (K,), (K,) of intervals that hold all K values of ``ln G`` at once with probability `level`, and ``c``.
 
-    ``estimate_k ± c s_k`` with ``c`` the `level` quantile over draws of ``max_k |draw_k - estimate_k| / s_k`` and ``s_k``
-    half the central 68% range of the draws. Errors shared by the comparisons (one baseline) are in the joint draws,
-    so nothing is lost to Bonferroni. A candidate whose estimate or range isn't finite has no part in ``c`` and gets an
-    interval from its bounds alone.
+    ``estimate_k ± c s_k`` with ``c`` the `level` quantile over draws of ``max_k |draw_k - estimate_k| / s_k`` and
+    ``s_k`` half the central 68% range of the draws. Errors shared by the comparisons (one baseline) are in the joint
+    draws, so nothing is lost to Bonferroni. A candidate whose estimate or range isn't finite has no part in ``c`` and
+    gets no bound here.
     """
     tails = stats.norm.cdf([-1, 1])
     s = 0.5 * (
@@ -145,7 +145,8 @@ def shrink(estimate: Array, draws: Array, level: float = 0.95, seed: int = 0) ->
     v = np.corrcoef(ranks, rowvar=False) * np.outer(core, core) + np.diag(1e-12 * core**2)
     widths = np.linspace(0.0, 1.0, _WIDTHS) ** 2 * max(4 * float(np.std(estimate)), 2 * float(core.max()))
     rows = [_given_spread(estimate, v, tau) for tau in widths]
-    weight = np.exp([r[0] for r in rows] - max(r[0] for r in rows)) * np.gradient(widths)
+    log_p = np.array([r[0] for r in rows])
+    weight = np.exp(log_p - log_p.max()) * np.gradient(widths)
     weight /= weight.sum()
     means, covariances = np.array([r[1] for r in rows]), np.array([r[2] for r in rows])
     mean = weight @ means
