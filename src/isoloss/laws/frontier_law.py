@@ -135,7 +135,7 @@ def frontier_law(params: Mapping[str, Any], k: float = FLOPS_PER_PARAMETER_TOKEN
             raise TableError(name, "is not finite and positive in every draw", "fit the law again")
     if not 0 < k < float("inf"):
         raise TableError("k", f"{k} FLOPs per parameter and token", "give a positive number, such as 6")
-    return FrontierLaw(*columns, k=k)
+    return FrontierLaw(columns[0], columns[1], columns[2], columns[3], columns[4], k)
 
 
 def frontier_gain(old: FrontierLaw, new: FrontierLaw, c: Any, index: Literal["old", "new"] = "old") -> Array:
