@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Columns = Mapping[str, Array]
 MOST_STARTS = 6000
 _ELEMENTS = 2_000_000  # numbers of one (starts, parameters, rows) array at once
-_LEAST = 1e-4  # start of a term that least squares would leave out, in scaled units
+_LEAST = 1e-4  # start of a term that least squares would leave out, as a share of the losses
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Law(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
-    formula: ClassVar[str]
+    formula: str
     columns: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     link: Literal["identity", "log"] = "identity"
@@ -133,7 +133,9 @@ class Law(ABC):
             known += np.einsum("skr,k->sr", jac[:, fixed], [self.parameters[i].low for i in fixed])
             positive = np.array([self.parameters[i].log for i in linear])
             solved = solve_terms(jac[:, linear], y - known, weight, positive)
-            theta[part[:, None], linear] = np.where(positive, np.log(np.maximum(solved, _LEAST)), solved)
+            size = np.sqrt(np.mean(jac[:, linear] ** 2, axis=2))
+            least = _LEAST * np.sqrt(np.mean(y**2)) / np.maximum(size, 1e-300)
+            theta[part[:, None], linear] = np.where(positive, np.log(np.maximum(solved, least)), solved)
         theta[:, fixed] = [self.parameters[i].bounds[0] for i in fixed]
         return theta
 

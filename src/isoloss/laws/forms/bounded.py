@@ -1,4 +1,4 @@
-"""A metric that chance bounds above: from the level U of a guess it falls to a floor E, ``E + (U - E)/(1 + (x/x0)^a)``."""
+"""A metric that chance bounds above: from the level U of a guess it falls to a floor E along a sigmoid."""
 
 from __future__ import annotations
 

@@ -117,8 +117,7 @@ class DataConstrained(Law):
 def _worth(repeats: Array, ln_star: Array) -> tuple[Array, Array, Array]:
     """``ln w`` with ``w = 1 + R* (1 - exp(-R/R*))``, and what moves with it.
 
-    Of a quantity ``u w`` in which ``u (1 + R)`` is given: the derivatives of ``ln(u w)`` with respect to ``ln u`` and to
-    ``ln R*``.
+    Of a quantity ``u w`` in which ``u (1 + R)`` is given: the derivatives of ``ln(u w)`` by ``ln u`` and by ``ln R*``.
     """
     star = np.exp(ln_star)
     ratio = repeats / star
