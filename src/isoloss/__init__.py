@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "fit", "gain", "plan", "run", "status"]
+__all__ = ["__version__", "fetch", "fit", "gain", "import_runs", "plan", "run", "status"]
 
 
 def __getattr__(name: str) -> Any:
     # loaded on first use, so that `import isoloss` and `isoloss --help` stay instant
-    if name in ("fit", "gain", "plan", "run", "status"):
+    if name in ("fetch", "fit", "gain", "import_runs", "plan", "run", "status"):
         from isoloss import api
 
         return getattr(api, name)

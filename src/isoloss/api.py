@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from isoloss.verbs.fits import LawReport, fit, law_json
+from isoloss.verbs.fetching import fetch, fetchable, fetched_json, import_runs
 from isoloss.verbs.names import known, versions
-from isoloss.verbs.runs import fit, gain, gain_json, law_json
+from isoloss.verbs.runs import gain, gain_json
 from isoloss.verbs.studies import OpenStudy, ledger_url, open_study, plan, report, run, status
 
 __all__ = [
+    "LawReport",
     "OpenStudy",
+    "fetch",
+    "fetchable",
+    "fetched_json",
     "fit",
     "gain",
     "gain_json",
+    "import_runs",
     "known",
     "law_json",
     "ledger_url",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from isoloss import __version__
 from isoloss.errors import IsolossError
@@ -34,6 +36,17 @@ LedgerFlag = Annotated[
     str | None,
     typer.Option("--ledger", help="The run database: a file, or a URL. Default: $ISOLOSS_LEDGER, else isoloss.sqlite."),
 ]
+RunsPath = Annotated[
+    Path,
+    typer.Argument(
+        help="Finished runs: CSV, Parquet, JSON lines, a folder of curve CSVs, W&B, MLflow or TensorBoard runs.",
+        show_default=False,
+    ),
+]
+WhereFlag = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Keep rows with column=value (repeatable; * matches any text)."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON instead of text.")]
 OutFlag = Annotated[Path, typer.Option("--out", help="Folder for reports; each study gets a folder in it.")]
 WorkersFlag = Annotated[
@@ -51,6 +64,11 @@ class _Kind(StrEnum):
     laws = "laws"
     resources = "resources"
     studies = "studies"
+
+
+class _Points(StrEnum):
+    end = "end"
+    all = "all"
 
 
 class _Mode(StrEnum):
@@ -142,7 +160,7 @@ def plan(
 
 @app.command()
 def gain(
-    runs: Annotated[Path, typer.Argument(help="A CSV or Parquet file, one finished run a row.", show_default=False)],
+    runs: RunsPath,
     baseline: Annotated[str, typer.Option("--baseline", "-b", help="The arm to improve on.", show_default=False)],
     candidate: Annotated[
         str, typer.Option("--candidate", "-c", help="The arm that may be better.", show_default=False)
@@ -157,6 +175,14 @@ def gain(
     ] = None,
     rung_column: Annotated[
         str | None, typer.Option(help="Column of planned budgets; default: grouped by resource.")
+    ] = None,
+    where: WhereFlag = None,
+    best_of: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of a sweep: take the value with the best mean per arm and budget (repeatable)."),
+    ] = None,
+    curves: Annotated[
+        _Points | None, typer.Option(help="Rows are logged points: take each run's end, or (at your peril) all.")
     ] = None,
     floor: Annotated[str, typer.Option(help="Irreducible quality: shared, free, or a number to pin it.")] = "shared",
     mode: Annotated[
@@ -186,30 +212,62 @@ def gain(
         arm_column=arm_column,
         seed_column=seed_column,
         rung_column=rung_column,
+        where=where or (),
+        best_of=best_of or (),
+        curves=None if curves is None else curves.value,
         floor=_floor(floor),
         mode=mode.value,
         best=best,
         at=at or (),
     )
-    _print_json(api.gain_json(curve)) if as_json else print_gain(curve, _out())
+    if as_json:
+        _print_json(api.gain_json(curve))
+        return
+    taken = [d for d in curve.diagnostics if d.code == "columns"]
+    for note in taken:
+        _out().print(Text(note.message, style="dim"), soft_wrap=True)
+    print_gain(replace(curve, diagnostics=tuple(d for d in curve.diagnostics if d not in taken)), _out())
 
 
 @app.command()
 def fit(
-    runs: Annotated[Path, typer.Argument(help="A CSV or Parquet file, one finished run a row.", show_default=False)],
-    law: Annotated[str, typer.Option(help="The law; see `isoloss list laws`.")] = "power-floor",
+    runs: Annotated[Path, typer.Argument(help="A table of finished runs, one a row.", show_default=False)],
+    law: Annotated[
+        str, typer.Option(help="A law (see `isoloss list laws`), a formula (\"E + A*C**-alpha\"), or a Python file.")
+    ] = "power-floor",
     arm: Annotated[str | None, typer.Option(help="Only runs of this arm.")] = None,
+    pool: Annotated[bool, typer.Option("--pool", help="One law for the runs of all arms together.")] = False,
+    share: Annotated[str, typer.Option(help="Parameters that all arms have in common: E, or E,alpha.")] = "",
+    pin: Annotated[list[str] | None, typer.Option(help="Hold a parameter: E=1.8 (may be repeated).")] = None,
     resource: Annotated[str | None, typer.Option(help="Column of the resource (laws of one variable).")] = None,
-    parameters: Annotated[str | None, typer.Option(help="Column of parameter counts (chinchilla).")] = None,
-    tokens: Annotated[str | None, typer.Option(help="Column of training tokens (chinchilla).")] = None,
+    parameters: Annotated[str | None, typer.Option(help="Column of parameter counts, N.")] = None,
+    tokens: Annotated[str | None, typer.Option(help="Column of training tokens, D.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Column for one of the law's: experts=NumExperts (may be repeated).")
+    ] = None,
     quality: Annotated[str | None, typer.Option(help="Column of the loss.")] = None,
     arm_column: Annotated[str | None, typer.Option(help="Column that names the arm.")] = None,
-    objective: Annotated[str | None, typer.Option(help="squared or huber-log, where the law offers a choice.")] = None,
+    cluster_column: Annotated[
+        str | None, typer.Option(help="Column of what is resampled whole: runs that share a trunk.")
+    ] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Keep rows with column=value (may be repeated).")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="squared, squared-log, huber or huber-log. Default: the law's own.")
+    ] = None,
+    delta: Annotated[float | None, typer.Option(help="Threshold of Huber's loss. Default: 0.001.")] = None,
+    resample: Annotated[str, typer.Option(help="How draws are made: auto, pairs, wild, parametric, ...")] = "auto",
     bootstrap: Annotated[int, typer.Option(min=0, max=100_000, help="Resamples for the intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fit a scaling law to anybody's runs, with intervals."""
+    """Fit a scaling law to anybody's runs, with intervals.
+
+    A table of several arms is fitted arm by arm, side by side. Examples:
+
+        isoloss fit runs.csv --law chinchilla --bootstrap 4000
+
+        isoloss fit runs.csv --arm-column optimizer --share E
+    """
     from isoloss import api
     from isoloss.report.laws import print_law
 
@@ -217,16 +275,76 @@ def fit(
         runs,
         law=law,
         arm=arm,
+        pool=pool,
+        share=[s.strip() for s in share.split(",") if s.strip()],
+        pin={k: _number("--pin", k, v) for k, v in _pairs("--pin", pin, "E=1.8").items()},
         resource=resource,
         parameters=parameters,
         tokens=tokens,
+        columns=_pairs("--column", column, "N=params"),
         quality=quality,
         arm_column=arm_column,
+        cluster_column=cluster_column,
+        where=where or (),
         objective=objective,
+        delta=delta,
+        resample=resample,
         bootstrap=bootstrap,
         seed=seed,
     )
     _print_json(api.law_json(fitted)) if as_json else print_law(fitted, _out())
+
+
+def _pairs(flag: str, given: list[str] | None, example: str) -> dict[str, str]:
+    """``name=value`` options as a mapping."""
+    pairs = {}
+    for text in given or ():
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            raise IsolossError(flag, f"'{text[:40]}' is not name=value", f"such as {flag} {example}")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _number(flag: str, name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise IsolossError(f"{flag} {name}", f"'{text[:40]}' is not a number", "such as 1.8") from None
+
+
+@app.command()
+def fetch(
+    name: Annotated[str | None, typer.Argument(help="A public run table.", show_default=False)] = None,
+    list_tables: Annotated[bool, typer.Option("--list", help="List the tables that can be named.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Bring a public run table here, at a pinned commit, every file checked by its SHA-256; print its folder.
+
+    Looked for in $ISOLOSS_DATA first (else in your cache folder), then on GitHub.
+    """
+    from rich.progress import Progress
+
+    from isoloss import api
+    from isoloss.report.plans import print_list
+
+    if list_tables or name is None:
+        rows = api.fetchable()
+        _print_json(rows) if as_json else print_list(rows, _out())
+        return
+    with Progress(console=_err(), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=None)
+        found = api.fetch(name, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    said = api.fetched_json(found)
+    if as_json:
+        _print_json(said)
+        return
+    absent = [f"not fetched: {file}, made from {origin}" for file, origin in said["absent"].items()]
+    counted = f"{len(said['files'])} files, {said['downloaded']} downloaded, SHA-256 of all as pinned"
+    lines = [f"{said['title']}: {said['about']}", f"{said['paper']}; {said['origin']}; licence: {said['licence']}"]
+    for line in (*lines, counted, *absent):
+        _err().print(Text(line), soft_wrap=True)
+    _out().print(Text(said["folder"]), soft_wrap=True)
 
 
 @app.command()

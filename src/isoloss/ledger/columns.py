@@ -22,8 +22,8 @@ GUESSES: dict[str, tuple[str, ...]] = {
     ),
     "quality": (
         "quality", "test_loss", "val_loss", "validation_loss", "valid_loss", "dev_loss", "eval_loss", "loss",
-        "final_loss", "loss_test", "loss_validation", "loss_val", "loss_eval", "bits_per_byte", "bpb", "nll", "perplexity", "ppl", "test_error", "error", "err", "test",
-        "validation",
+        "final_loss", "loss_test", "loss_validation", "loss_val", "loss_eval",
+        "bits_per_byte", "bpb", "nll", "perplexity", "ppl", "test_error", "error", "err", "test", "validation",
     ),
     "seed": (
         "seed", "random_seed", "rng", "replicate", "trial_seed", "random_state", "repeat", "global_seed", "torch_seed",

@@ -13,8 +13,9 @@ from isoloss.ledger.columns import listed
 
 
 def where(frame: pl.DataFrame, path: Path, conditions: Sequence[str]) -> pl.Series:
-    """Rows that meet every ``column=value``: several values of one column are alternatives, `*` matches any text and `?`
-    any character (``loss=*`` keeps the rows that have a loss).
+    """Rows that meet every ``column=value``; several values of one column are alternatives.
+
+    In a value `*` matches any text and `?` any character: ``loss=*`` keeps the rows that have a loss.
 
     Raises `TableError` for a condition without ``=``, an absent column, or when nothing is left.
     """
@@ -43,9 +44,8 @@ def _any_of(series: pl.Series, values: Sequence[str]) -> pl.Series:
     numbers: pl.Series | None = None
     for value in values:
         if "*" in value or "?" in value:
-            keep |= (text != "") & text.str.contains(
-                "(?s)^" + re.escape(value).replace(r"\*", ".*").replace(r"\?", ".") + "$"
-            )
+            pattern = re.escape(value).replace(r"\*", ".*").replace(r"\?", ".")
+            keep |= (text != "") & text.str.contains(f"(?s)^{pattern}$")
             continue
         keep |= text == value.strip()
         try:

@@ -154,9 +154,10 @@ def select_arms(
         keep, notes = best_settings(table.path, table.frame, table.roles["arm"], cell, resource, quality, best_of)
         table = replace(table, frame=table.frame[keep], rows=table.rows[keep])
         resource, quality, rung, arm, cell = resource[keep], quality[keep], rung[keep], arm[keep], cell[keep]
-    refusals.refuse_sweep(table.path, table.frame, table.roles, cell, table.rows, "seed" in table.roles)
-    if "seed" in table.roles and not table.points:
-        _refuse_repeats(table)
+    if not table.points:
+        refusals.refuse_sweep(table.path, table.frame, table.roles, cell, table.rows, "seed" in table.roles)
+        if "seed" in table.roles:
+            _refuse_repeats(table)
     alone = ("row " + table.rows.cast(pl.String)).to_numpy().astype(np.str_)
     seed = _text(table, "seed") if "seed" in table.roles else alone
     cluster = _text(table, "cluster") if "cluster" in table.roles else alone
@@ -209,7 +210,8 @@ def _curves(table: ExternalRuns, curves: Points, key: str | None) -> ExternalRun
     named = table.frame.select(pl.concat_str(pl.col(keys).cast(pl.String).fill_null(""), separator="|").alias(_KEY))
     said = (
         "Logged points are used as if each were a finished run: before its schedule ends a run is worse than one that "
-        "was planned to end there, and rankings may flip. Points of one run are no independent evidence."
+        "was planned to end there, and rankings may flip. Points of one run are no independent evidence, and runs of "
+        "different sizes that pass one budget are no repeats."
     )
     note = Diagnostic("mid-schedule-points", "warning", said, {"rows": table.frame.height})
     roles = {**table.roles, "cluster": _KEY}

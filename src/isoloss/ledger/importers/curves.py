@@ -22,7 +22,8 @@ def read(path: Path, points: str = "end") -> tuple[pl.DataFrame, Diagnostic | No
     `arm` is the file's folder relative to `path` (the folder's own name where files lie directly in it), `run` the
     file's path without suffix, `seed` the number after ``seed`` or ``s`` in the file's name, and `variant` the name
     without it: two files of one arm and budget that differ in `variant` are no repeats. With `points` = ``all``, every
-    logged row. A curve without a row is a run that never began: it is left out with a note. Raises `TableError` for a file that is no curve or whose steps fall.
+    logged row. A curve without a row is a run that never began: it is left out with a note.
+    Raises `TableError` for a file that is no curve or whose steps fall.
     """
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in (".csv", ".tsv") and f.is_file())
     frames, empty = [], []

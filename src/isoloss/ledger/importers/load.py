@@ -37,9 +37,9 @@ def load(path: Path, points: str = "end", chosen: Sequence[str] = ()) -> Importe
     """The runs at `path`, a file or a folder; `points` is ``end`` (a row a run) or ``all`` (a row a logged point).
 
     Runs that a tracker calls crashed, failed, killed or still running are left out, with a note, unless a condition in
-    `chosen` (``column=value``) is about that very column. `points` matters where the path holds curves (a folder of curve CSVs, TensorBoard); a file of logged rows is the caller's to reduce.
-    Raises `TableError` for a path that is missing, empty, corrupt or of no known kind, and `MissingError` where a
-    format needs a package that is not installed.
+    `chosen` (``column=value``) is about that very column. `points` matters where the path holds curves (a folder of
+    curve CSVs, TensorBoard); a file of logged rows is the caller's to reduce. Raises `TableError` for a path that is
+    missing, empty, corrupt or of no known kind, and `MissingError` where a format needs a package that is absent.
     """
     if not path.exists():
         raise TableError(path, "no such file", "check the path")

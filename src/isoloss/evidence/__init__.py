@@ -1,0 +1,1 @@
+"""What others have published: public run tables, each with its source."""
