@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,18 @@ from isoloss.gains.arms import ArmRuns
 
 Array = NDArray[np.float64]
 
+EXPLODED = 10.0  # times the first rung's median quality: a finite loss beyond it counts as diverged
+STEEPEST = 1000.0  # by how much quality may fall from the first rung to the second
+
 
 @dataclass(frozen=True, eq=False)
 class Ladder:
     """Rungs of one arm, in order of resource.
 
     `log_c` (R,) is ``ln`` of the geometric mean resource; `log_q` (R,) the mean of ``ln quality`` (the median, where
-    some run of the rung diverged); `runs` (R,) how many finite runs; `values` and `pairs` the runs themselves, sorted
-    by pair. `lost` names the rungs that are left out because half or more of their runs diverged.
+    some run of the rung diverged); `runs` (R,) how many finite runs; `values`, `pairs` and `clusters` the runs
+    themselves, sorted by pair. `lost` names the rungs that are left out because half or more of their runs diverged;
+    `exploded` is the worst finite loss that was taken for a divergence, 0 if none was.
     """
 
     name: str
@@ -33,22 +37,31 @@ class Ladder:
     budget_spread: float
     diverged: int
     lost: tuple[int, ...]
+    clusters: tuple[NDArray[np.str_], ...] = ()
+    exploded: float = 0.0
 
     def keep(self, which: NDArray[np.intp]) -> Ladder:
         """The same ladder with only the rungs at positions `which`."""
-        return Ladder(
-            self.name,
-            self.rung[which],
-            self.log_c[which],
-            self.log_q[which],
-            self.runs[which],
-            self.variance_factor[which],
-            tuple(self.values[i] for i in which),
-            tuple(self.pairs[i] for i in which),
-            self.budget_spread,
-            self.diverged,
-            self.lost,
+        return replace(
+            self,
+            rung=self.rung[which],
+            log_c=self.log_c[which],
+            log_q=self.log_q[which],
+            runs=self.runs[which],
+            variance_factor=self.variance_factor[which],
+            values=tuple(self.values[i] for i in which),
+            pairs=tuple(self.pairs[i] for i in which),
+            clusters=tuple(self.clusters[i] for i in which),
         )
+
+    @property
+    def trunks(self) -> int:
+        """How many clusters have runs on more than one rung: runs branched from one trunk."""
+        if len(self.clusters) < 2:
+            return 0
+        once = np.concatenate([np.unique(c) for c in self.clusters])
+        names, rungs = np.unique(once, return_counts=True)
+        return int(np.sum((rungs > 1) & (names != "")))
 
 
 def check_runs(arm: ArmRuns) -> None:
@@ -76,52 +89,60 @@ def check_runs(arm: ArmRuns) -> None:
 
 
 def ladder_of(arm: ArmRuns, mode: str = "curve") -> Ladder:
-    """Group an arm's runs by rung.
+    """Group an arm's runs by rung; the cost grows linearly with the runs, up to one sort.
 
     A miss counts as infinite: a rung with a diverged run is summarised by the median over all its runs, which is
-    infinite when half or more diverged; such a rung is left out of the curve and named in `lost`. In ``frontier``
-    mode only rungs that no cheaper rung beats are kept. Raises TableError when fewer than two rungs remain.
+    infinite when half or more diverged; such a rung is left out of the curve and named in `lost`. A finite loss more
+    than `EXPLODED` times the median of the first rung counts as diverged too: no schedule that has converged ends
+    that far above its cheapest budget. In ``frontier`` mode only rungs that no cheaper rung beats are kept. Raises
+    TableError when fewer than two rungs remain, or when all qualities are equal.
     """
     check_runs(arm)
-    resource, quality = np.asarray(arm.resource, float), np.asarray(arm.quality, float)
-    rungs, lost, rows = np.unique(np.asarray(arm.rung)), [], []
-    spread = 1.0
-    for rung in rungs:
-        here = np.flatnonzero(np.asarray(arm.rung) == rung)
-        here = here[np.argsort(np.asarray(arm.pair)[here].astype(str), kind="stable")]
-        q = quality[here]
-        finite = np.isfinite(q)
-        middle = float(np.median(q)) if not finite.all() else 0.0
-        if not np.isfinite(middle):
-            lost.append(int(rung))
-            continue
-        used = here[finite]
-        log_q = float(np.mean(np.log(q))) if finite.all() else float(np.log(middle))
-        factor = 1.0 if finite.all() else np.pi / 2  # a median's variance against a mean's
-        c = resource[used]
-        spread = max(spread, float(c.max() / c.min()))
-        pairs = tuple(str(p) for p in np.asarray(arm.pair)[used])
-        rows.append((rung, float(np.mean(np.log(c))), log_q, len(used), factor / len(used), quality[used], pairs))
     where = f"arm '{arm.name}'"
+    pair, cluster = (np.asarray(v).astype(str) for v in (arm.pair, arm.cluster))
+    order = np.lexsort((pair, np.asarray(arm.rung)))
+    rung, pair, cluster = np.asarray(arm.rung)[order], pair[order], cluster[order]
+    resource, quality = np.asarray(arm.resource, float)[order], np.asarray(arm.quality, float)[order]
+    rungs, start = np.unique(rung, return_index=True)
     if len(rungs) < 2:
         raise TableError(where, "has one rung only", "run it at two or more budgets to compare along a ladder")
-    if len(rows) < 2:
-        what = f"has {len(rows)} usable rung(s) after divergence (half or more runs diverged at rungs {lost})"
+    quality, exploded = _exploded(quality, resource, start)
+    finite = np.isfinite(quality)
+    if finite.sum() > 2 and np.ptp(quality[finite]) == 0:
+        what = f"all {finite.sum()} qualities equal {quality[finite][0]:g}"
+        raise TableError(where, what, "check the quality column: a curve that never falls supports no gain")
+    total = np.diff(np.r_[start, len(quality)])
+    runs = np.add.reduceat(finite.astype(np.int64), start)
+    n = np.maximum(runs, 1)
+    log_q = np.add.reduceat(np.log(np.where(finite, quality, 1.0)), start) / n
+    log_c = np.add.reduceat(np.where(finite, np.log(resource), 0.0), start) / n
+    for k in np.flatnonzero(runs < total):
+        log_q[k] = np.log(np.median(quality[start[k] : start[k] + total[k]]))
+    factor = np.where(runs < total, np.pi / 2, 1.0) / n  # a median's variance against a mean's
+    used = np.isfinite(log_q)
+    lost = tuple(int(r) for r in rungs[~used])
+    if used.sum() < 2:
+        what = f"has {used.sum()} usable rung(s) after divergence (half or more runs diverged at rungs {list(lost)})"
         raise TableError(where, what, "stabilise those runs, for instance with a lower learning rate")
-    rows.sort(key=lambda r: (r[1], r[2]))
-    columns = list(zip(*rows, strict=True))
+    most = np.maximum.reduceat(np.where(finite, resource, 0.0), start)[used]
+    least = np.minimum.reduceat(np.where(finite, resource, np.inf), start)[used]
+    ends = np.cumsum(runs)[:-1]
+    values, pairs, clusters = (np.split(v[finite], ends) for v in (quality, pair, cluster))
+    by_cost = np.flatnonzero(used)[np.lexsort((log_q[used], log_c[used]))]
     ladder = Ladder(
         arm.name,
-        np.array(columns[0], np.int64),
-        np.array(columns[1], float),
-        np.array(columns[2], float),
-        np.array(columns[3], np.int64),
-        np.array(columns[4], float),
-        tuple(columns[5]),
-        tuple(columns[6]),
-        spread,
-        int(np.sum(np.isinf(quality))),
-        tuple(lost),
+        rungs[by_cost].astype(np.int64),
+        log_c[by_cost],
+        log_q[by_cost],
+        runs[by_cost],
+        factor[by_cost],
+        tuple(values[k] for k in by_cost),
+        tuple(tuple(pairs[k].tolist()) for k in by_cost),
+        float(np.max(most / least)),
+        int(np.sum(~finite)),
+        lost,
+        tuple(clusters[k] for k in by_cost),
+        exploded,
     )
     if mode == "frontier":
         best = np.minimum.accumulate(ladder.log_q)
@@ -134,3 +155,14 @@ def ladder_of(arm: ArmRuns, mode: str = "curve") -> Ladder:
         what = f"rungs {ladder.rung[i]} and {ladder.rung[i + 1]} spent the same resource"
         raise TableError(where, what, "give runs of equal budget the same rung")
     return ladder
+
+
+def _exploded(quality: Array, resource: Array, start: NDArray[np.intp]) -> tuple[Array, float]:
+    """Qualities with exploded ones made infinite, and the worst of those (0 if none)."""
+    stop = np.r_[start[1:], len(quality)]
+    first, second = np.argsort(resource[start], kind="stable")[:2]
+    medians = [float(np.median(quality[start[k] : stop[k]])) for k in (first, second)]
+    # should the first rung itself have exploded, the second one bounds what can be believed of it
+    limit = EXPLODED * min(medians[0], STEEPEST * medians[1])
+    high = np.isfinite(quality) & (quality > limit)
+    return np.where(high, np.inf, quality), float(quality[high].max()) if high.any() else 0.0

@@ -76,9 +76,10 @@ def fit_power_laws(
 ) -> PowerFits:
     """Weighted least squares of ``ln L(C) = ln(E + A C^-alpha)`` for K arms, on B resamples at once.
 
-    `log_c[k]` (R_k,), `log_loss[k]` (B, R_k) and `weight[k]` (R_k,), the inverse variance of each ``ln L``. `floor`
-    is ``"shared"`` (one E for all arms), ``"free"`` (one each) or a number at which it is pinned (0 for a pure power
-    law). Bounds: ``0 <= E < min(L)``, ``A > 0``, ``0 < alpha <= 5``. Deterministic.
+    `log_c[k]` (R_k,), `log_loss[k]` (B, R_k) and `weight[k]`, the inverse variance of each ``ln L``: (R_k,), or
+    (B, R_k) where it differs between the resamples. `floor` is ``"shared"`` (one E for all arms), ``"free"`` (one
+    each) or a number at which it is pinned (0 for a pure power law). Bounds: ``0 <= E < min(L)``, ``A > 0``,
+    ``0 < alpha <= 5``. Deterministic.
     """
     centre = np.array([float(np.mean(x)) for x in log_c])
     x = [np.asarray(c, float) - m for c, m in zip(log_c, centre, strict=True)]
@@ -122,7 +123,7 @@ def _fit_shared(
     t, settled = _descend(x, y, w, best, grid[k], low, high, span)
     rest = np.flatnonzero(~settled)
     if rest.size:
-        t[rest] = _golden(x, [v[rest] for v in y], w, best[rest], low[rest], high[rest])
+        t[rest] = _golden(x, [v[rest] for v in y], [_rows(v, rest) for v in w], best[rest], low[rest], high[rest])
     t = np.where(t < 1e-3, 0.0, t)
     floor = best * (1 - np.exp(-t))
     return floor, (t <= 0) | (t > span * 0.999), *_given_floor(x, y, w, floor, 10)
@@ -140,8 +141,8 @@ def _descend(
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Joint Gauss-Newton from `t` (B,) within the basin ``[low, high]``: ``(t, whether it settled there)``.
 
-    Per arm the step in ``(ln a, slope)`` is a weighted line through the residuals; the floor's own column ``dE/dt / excess``
-    is projected off those lines, which leaves one scalar equation for its step, summed over the arms.
+    Per arm the step in ``(ln a, slope)`` is a weighted line through the residuals; the floor's own column
+    ``dE/dt / excess`` is projected off those lines, which leaves one scalar equation for its step, over all arms.
     """
     t, fits = t.copy(), _given_floor(x, y, w, best * (1 - np.exp(-t)), 2)
     log_a, slope = list(np.log(fits[1]).T), list(-fits[2].T)
@@ -220,7 +221,7 @@ def _one_arm(x: Array, y: Array, w: Array, floor: Array, steps: int) -> _Given:
         log_a = log_a + np.clip(d_log_a, -1.0, 1.0)
     a = np.exp(log_a)
     fitted = floor + a[:, None] * np.exp(slope[:, None] * x)
-    return (y - np.log(fitted)) ** 2 @ w, a, -slope
+    return np.einsum("br,br->b", np.broadcast_to(w, y.shape), (y - np.log(fitted)) ** 2), a, -slope
 
 
 def _line(x: Array, z: Array, w: Array) -> tuple[Array, Array]:
@@ -233,3 +234,8 @@ def _line(x: Array, z: Array, w: Array) -> tuple[Array, Array]:
     w_dx = w * dx
     q = np.einsum("br,br->b", w_dx, z) / np.einsum("br,br->b", w_dx, dx)
     return mz - q * mx, q
+
+
+def _rows(w: Array, rows: NDArray[np.intp]) -> Array:
+    """Weights of some resamples."""
+    return w if w.ndim == 1 else w[rows]
