@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from isoloss.verbs.fits import LawReport, fit, law_json
 from isoloss.verbs.fetching import fetch, fetchable, fetched_json, import_runs
+from isoloss.verbs.fits import LawReport, fit, law_json
+from isoloss.verbs.isoflop import isoflop, isoflop_json
 from isoloss.verbs.names import known, versions
 from isoloss.verbs.runs import gain, gain_json
 from isoloss.verbs.studies import OpenStudy, ledger_url, open_study, plan, report, run, status
@@ -18,6 +19,8 @@ __all__ = [
     "gain",
     "gain_json",
     "import_runs",
+    "isoflop",
+    "isoflop_json",
     "known",
     "law_json",
     "ledger_url",

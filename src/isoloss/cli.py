@@ -77,6 +77,12 @@ class _Mode(StrEnum):
     exact = "exact"
 
 
+class _Shape(StrEnum):
+    parabola = "parabola"
+    cubic = "cubic"
+    akima = "akima"
+
+
 def _out() -> Console:
     return Console(highlight=False)
 
@@ -233,7 +239,7 @@ def gain(
 def fit(
     runs: Annotated[Path, typer.Argument(help="A table of finished runs, one a row.", show_default=False)],
     law: Annotated[
-        str, typer.Option(help="A law (see `isoloss list laws`), a formula (\"E + A*C**-alpha\"), or a Python file.")
+        str, typer.Option(help='A law (see `isoloss list laws`), a formula ("E + A*C**-alpha"), or a Python file.')
     ] = "power-floor",
     arm: Annotated[str | None, typer.Option(help="Only runs of this arm.")] = None,
     pool: Annotated[bool, typer.Option("--pool", help="One law for the runs of all arms together.")] = False,
@@ -313,6 +319,31 @@ def _number(flag: str, name: str, text: str) -> float:
         raise IsolossError(f"{flag} {name}", f"'{text[:40]}' is not a number", "such as 1.8") from None
 
 
+@app.command("import")
+def import_(
+    runs: RunsPath,
+    out: Annotated[Path, typer.Option("--out", help="The table to write, .csv or .parquet.", show_default=False)],
+    where: WhereFlag = None,
+    curves: Annotated[_Points | None, typer.Option(help="Rows are logged points: take each run's end, or all.")] = None,
+    arm_column: Annotated[str | None, typer.Option(help="Column that names the arm.")] = None,
+    resource: Annotated[str | None, typer.Option(help="Column of the resource.")] = None,
+    quality: Annotated[str | None, typer.Option(help="Column of the quality reached.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write anybody's runs, whatever they lie in, to one table with one finished run a row."""
+    from isoloss import api
+
+    points = None if curves is None else curves.value
+    told = {"arm_column": arm_column, "resource": resource, "quality": quality}
+    done = api.import_runs(runs, out, where=where or (), curves=points, **told)
+    if as_json:
+        _print_json(done)
+        return
+    for note in done["notes"]:
+        _out().print(Text(f"{note['severity']} {note['code']}  {note['message']}", style="dim"), soft_wrap=True)
+    _out().print(Text(f"{done['out']}: {done['rows']:,} runs, {len(done['columns'])} columns"), soft_wrap=True)
+
+
 @app.command()
 def fetch(
     name: Annotated[str | None, typer.Argument(help="A public run table.", show_default=False)] = None,
@@ -330,7 +361,8 @@ def fetch(
 
     if list_tables or name is None:
         rows = api.fetchable()
-        _print_json(rows) if as_json else print_list(rows, _out())
+        brief = [{"name": r["name"], "summary": r["title"], "licence": r["licence"], "paper": r["paper"]} for r in rows]
+        _print_json(rows) if as_json else print_list(brief, _out())
         return
     with Progress(console=_err(), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(name, total=None)
@@ -345,6 +377,51 @@ def fetch(
     for line in (*lines, counted, *absent):
         _err().print(Text(line), soft_wrap=True)
     _out().print(Text(said["folder"]), soft_wrap=True)
+
+
+@app.command()
+def isoflop(
+    runs: Annotated[Path, typer.Argument(help="A table of runs, or of points of training curves.", show_default=False)],
+    compute: Annotated[str | None, typer.Option(help="Column of training FLOPs; default: 6 N D.")] = None,
+    parameters: Annotated[str | None, typer.Option(help="Column of parameter counts.")] = None,
+    tokens: Annotated[str | None, typer.Option(help="Column of training tokens.")] = None,
+    quality: Annotated[str | None, typer.Option(help="Column of the loss.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Column of planned budgets; default: grouped by compute.")] = None,
+    run: Annotated[str | None, typer.Option(help="Column that names the run, where one gives several rows.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Only rows that meet column=value (may be repeated).")] = None,
+    approach: Annotated[int, typer.Option(min=1, max=2, help="2: profiles at equal compute; 1: envelope.")] = 2,
+    shape: Annotated[_Shape, typer.Option(help="The curve through a profile.")] = _Shape.parabola,
+    noise: Annotated[float | None, typer.Option(help="Standard deviation of a run's loss, where known.")] = None,
+    width: Annotated[float | None, typer.Option(help="Use runs within this factor in N of the best size.")] = None,
+    at: Annotated[
+        list[float] | None, typer.Option(help="Also give N* and D* at this budget (may be repeated).")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(min=100, max=100_000, help="Resamples for the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """How parameters and tokens should grow with compute: IsoFLOP profiles or envelopes, beside the parametric law."""
+    from isoloss import api
+    from isoloss.report.isoflop import print_isoflop
+
+    check = api.isoflop(
+        runs,
+        compute=compute,
+        parameters=parameters,
+        tokens=tokens,
+        quality=quality,
+        budget=budget,
+        run=run,
+        where=where or (),
+        approach=2 if approach == 2 else 1,
+        shape=shape.value,
+        noise=noise,
+        width=width,
+        at=at or (),
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    _print_json(api.isoflop_json(check)) if as_json else print_isoflop(check, _out())
 
 
 @app.command()

@@ -119,7 +119,7 @@ def fetch(
     wanted = [f for f in wanted if f not in table.derived]
     if absent and not wanted and not cached:
         origin = f"{absent[0]} was made from {table.derived[absent[0]]}: github.com/{table.repo} @ {table.commit}"
-        remedy = f"put your own conversion's file, or the same one, in {folder}"
+        remedy = f"a copy with the pinned SHA-256 is used where it lies in {folder}"
         raise MissingError(f"fetch {name}", f"can't be fetched, only cited: {origin}", remedy)
     total = len(cached) + len(wanted)
     progress(len(cached), total)

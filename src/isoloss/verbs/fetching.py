@@ -30,7 +30,8 @@ def fetchable() -> list[dict[str, Any]]:
     return [
         {
             "name": t.name,
-            "summary": f"{t.title} ({t.about})",
+            "title": t.title,
+            "about": t.about,
             "licence": t.licence,
             "paper": t.paper,
             "origin": f"github.com/{t.repo} @ {t.commit}",
@@ -82,9 +83,7 @@ def import_runs(
 
     source, target = Path(runs), Path(out)
     if target.suffix.lower() not in (".csv", ".parquet"):
-        raise IsolossError(
-            "--out", f"'{target.name}' is neither .csv nor .parquet", "name a file with one of these ends"
-        )
+        raise IsolossError("--out", f"'{target.name}' is neither .csv nor .parquet", "give it one of these endings")
     imported = load(source, curves or "end", chosen=where)
     frame, notes = imported.frame, imported.notes
     if curves == "end" and imported.key is None:
