@@ -1,7 +1,7 @@
 """isoloss measures algorithmic progress: how many times less of a resource a new learning algorithm needs.
 
-Every verb of the command line is a function here: ``isoloss.run``, ``plan``, ``gain``, ``fit``, ``status`` (and
-``isoloss.api.report``: that name is the package's here). Algorithms and tasks of your own register with
+Every verb of the command line is a function here: ``isoloss.run``, ``plan``, ``gain``, ``fit``, ``isoflop``, ``status``
+(and ``isoloss.api.report``: that name is the package's here). Algorithms and tasks of your own register with
 ``isoloss.algorithms.algorithm`` and ``isoloss.tasks.task``.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "fetch", "fit", "gain", "import_runs", "plan", "run", "status"]
+__all__ = ["__version__", "attribute", "chain", "fetch", "fit", "gain", "import_runs", "isoflop", "plan", "rank", "run", "status"]
 
 
 def __getattr__(name: str) -> Any:
     # loaded on first use, so that `import isoloss` and `isoloss --help` stay instant
-    if name in ("fetch", "fit", "gain", "import_runs", "plan", "run", "status"):
+    if name in ("attribute", "chain", "fetch", "fit", "gain", "import_runs", "isoflop", "plan", "rank", "run", "status"):
         from isoloss import api
 
         return getattr(api, name)

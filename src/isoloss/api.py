@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isoloss.verbs.attribution import attribute, attribution_json, chain, rank, read_gain
 from isoloss.verbs.fetching import fetch, fetchable, fetched_json, import_runs
 from isoloss.verbs.fits import LawReport, fit, law_json
 from isoloss.verbs.isoflop import isoflop, isoflop_json
@@ -12,6 +13,9 @@ from isoloss.verbs.studies import OpenStudy, ledger_url, open_study, plan, repor
 __all__ = [
     "LawReport",
     "OpenStudy",
+    "attribute",
+    "attribution_json",
+    "chain",
     "fetch",
     "fetchable",
     "fetched_json",
@@ -26,6 +30,8 @@ __all__ = [
     "ledger_url",
     "open_study",
     "plan",
+    "rank",
+    "read_gain",
     "report",
     "run",
     "status",

@@ -424,6 +424,164 @@ def isoflop(
     _print_json(api.isoflop_json(check)) if as_json else print_isoflop(check, _out())
 
 
+ResourceFlag = Annotated[str | None, typer.Option(help="Column of the resource that is scaled (FLOPs, tokens, ...).")]
+QualityFlag = Annotated[str | None, typer.Option(help="Column of the quality reached (loss, error, ...).")]
+ArmFlag = Annotated[str | None, typer.Option("--arm-column", help="Column that names the arm.")]
+SeedFlag = Annotated[str | None, typer.Option("--seed-column", help="Column of seeds; equal seeds are paired.")]
+RungFlag = Annotated[
+    str | None, typer.Option("--rung-column", help="Column of planned budgets; default: grouped by resource.")
+]
+BestFlag = Annotated[
+    float | None, typer.Option(help="Quality is a score (higher is better) with this best value: 1 for accuracy.")
+]
+WhereFlag = Annotated[
+    list[str] | None, typer.Option("--where", help="Only rows with column=value (may be repeated).", show_default=False)
+]
+
+
+@app.command()
+def chain(
+    runs: Annotated[Path, typer.Argument(help="A table of runs, one finished run a row.", show_default=False)],
+    arms: Annotated[
+        str, typer.Option(help="Arms of the sequence, oldest first, separated by commas.", show_default=False)
+    ],
+    at: Annotated[list[float] | None, typer.Option(help="Budget to read the chain at (may be repeated).")] = None,
+    floor: Annotated[str, typer.Option(help="Irreducible quality: shared, free, or a number to pin it.")] = "shared",
+    budget_growth: Annotated[
+        float | None, typer.Option(help="Yearly factor by which budgets grow: also give rates a year.")
+    ] = None,
+    resource: ResourceFlag = None,
+    quality: QualityFlag = None,
+    arm_column: ArmFlag = None,
+    seed_column: SeedFlag = None,
+    rung_column: RungFlag = None,
+    best: BestFlag = None,
+    where: WhereFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compose the gains along a sequence of algorithms, and attribute the whole to its steps.
+
+    The budget is carried over from step to step, under both indexes; a product of gains at one budget is shown beside,
+    as published elsewhere. Example:
+
+        isoloss chain runs.csv --arms lstm,retro,modern --at 1e17
+    """
+    from isoloss import api
+    from isoloss.report.attribution import print_sequence
+
+    found = api.chain(
+        runs,
+        _listed(arms),
+        at=at or (),
+        floor=_floor(floor),
+        budget_growth=budget_growth,
+        resource=resource,
+        quality=quality,
+        arm_column=arm_column,
+        seed_column=seed_column,
+        rung_column=rung_column,
+        best=best,
+        where=where or (),
+    )
+    _print_json(api.attribution_json(found)) if as_json else print_sequence(found, _out())
+
+
+@app.command()
+def attribute(
+    runs: Annotated[Path, typer.Argument(help="A table of runs, one finished run a row.", show_default=False)],
+    factors: Annotated[
+        str,
+        typer.Option(
+            help="Switch columns (0 and 1), or column=value where that means on, separated by commas.",
+            show_default=False,
+        ),
+    ],
+    at_quality: Annotated[
+        float | None, typer.Option(help="Compare at this quality. Default: the best that all settings reach.")
+    ] = None,
+    at: Annotated[float | None, typer.Option(help="Compare at this budget instead.")] = None,
+    order: Annotated[
+        int | None, typer.Option(min=1, help="Highest order of interaction. Default: all from a full factorial, else 2.")
+    ] = None,
+    resource: ResourceFlag = None,
+    quality: QualityFlag = None,
+    seed_column: SeedFlag = None,
+    rung_column: RungFlag = None,
+    best: BestFlag = None,
+    where: WhereFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what each of several switches is worth, together and alone, from a factorial or one-at-a-time design.
+
+    Effects are in log gain, so that gains multiply: alone (first in), last in, and the Shapley value between the two,
+    with interactions and what the design can't tell apart. Example:
+
+        isoloss attribute runs.csv --factors rope,swiglu,optimizer=adamw
+    """
+    from isoloss import api
+    from isoloss.report.attribution import print_attribution
+
+    found = api.attribute(
+        runs,
+        _listed(factors),
+        at_quality=at_quality,
+        at=at,
+        order=order,
+        resource=resource,
+        quality=quality,
+        seed_column=seed_column,
+        rung_column=rung_column,
+        best=best,
+        where=where or (),
+    )
+    _print_json(api.attribution_json(found)) if as_json else print_attribution(found, _out())
+
+
+@app.command()
+def rank(
+    runs: Annotated[Path, typer.Argument(help="A table of runs, one finished run a row.", show_default=False)],
+    baseline: Annotated[str, typer.Option("--baseline", "-b", help="The arm to improve on.", show_default=False)],
+    candidates: Annotated[
+        str, typer.Option(help="Candidates, separated by commas. Default: all other arms.", show_default=False)
+    ] = "",
+    at: Annotated[
+        float | None, typer.Option(help="The baseline's budget. Default: the largest where most are measured.")
+    ] = None,
+    resource: ResourceFlag = None,
+    quality: QualityFlag = None,
+    arm_column: ArmFlag = None,
+    seed_column: SeedFlag = None,
+    rung_column: RungFlag = None,
+    best: BestFlag = None,
+    where: WhereFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare many candidates with one baseline, corrected for how many were tried.
+
+    Simultaneous intervals, p-values corrected by Holm and Benjamini-Hochberg, and what to expect of the winner on
+    trying again. Example:
+
+        isoloss rank runs.csv --baseline adamw --candidates muon,lion,soap
+    """
+    from isoloss import api
+    from isoloss.report.attribution import print_ranking
+
+    found = api.rank(
+        runs,
+        baseline,
+        _listed(candidates),
+        at=at,
+        resource=resource,
+        quality=quality,
+        arm_column=arm_column,
+        seed_column=seed_column,
+        rung_column=rung_column,
+        best=best,
+        where=where or (),
+    )
+    _print_json(api.attribution_json(found)) if as_json else print_ranking(found, _out())
+
+
 @app.command()
 def status(
     study: Annotated[Path | None, typer.Argument(help="A study file; default: every study in the ledger.")] = None,
@@ -464,6 +622,10 @@ def list_(
 
     rows = api.known(kind.value)
     _print_json(rows) if as_json else print_list(rows, _out())
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _floor(text: str) -> str | float:

@@ -8,8 +8,9 @@ errors in the regressor would flatten it. Where the lead changes only because a 
 changes are dropped: they bend the exponent of an envelope whose every point is counted. A mid-run point of a decaying
 schedule is no end-point, so curves of one schedule tell of that schedule only.
 
-The envelope is a minimum over noisy runs and so lies too low (the winner's curse). By how much is estimated by giving
-every run its noise once more and taking the minimum again; that bias is reported and subtracted from the losses.
+The envelope is a minimum over noisy runs and so lies too low (the winner's curse). By how much is bounded by giving
+every run its noise once more and taking the minimum again: where curves cross, two or more are level, and a minimum of
+level runs is pulled down the most.
 Source: Hoffmann et al. 2022 (arXiv 2203.15556) section 3.1, who count every point of the envelope instead.
 """
 
@@ -36,17 +37,13 @@ SHORT_SHARE = 0.25  # of resamples without enough crossings, worth a warning
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where the lead passes between two runs: the budget, the geometric mean of their sizes and tokens, and the loss.
-
-    `corrected` is the loss with the winner's curse subtracted.
-    """
+    """Where the lead passes between two runs: budget, geometric means of their sizes and tokens, and the loss."""
 
     runs: tuple[str, str]
     budget: float
     n: float
     d: float
     loss: float
-    corrected: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +53,7 @@ class EnvelopeFit:
     `cut` counts changes of lead that are left out because a curve begins or ends there. `counted` is the exponent of
     N that counting every point of the envelope gives, for comparison with publications. `noise` is the standard
     deviation of ``ln loss`` of a run about its neighbours in size, differences of design included (NaN where it can't
-    be told), and `curse` the share of the loss by which the envelope lies too low because of it.
+    be told), and `curse` the share of the loss by which the envelope lies too low because of it, at most.
     """
 
     crossings: tuple[Crossing, ...]
@@ -114,13 +111,11 @@ def fit_envelope(C: Any, N: Any, D: Any, loss: Any, runs: Any, *, bootstrap: int
         float(np.interp(c, curves.grid, curves.log_loss[i])) for c, i in zip(leads.log_c, leads.before, strict=True)
     ]
     crossings = tuple(
-        Crossing((curves.names[i], curves.names[j]), *np.exp([c, n, d, y, y + lift]).tolist())
-        for i, j, c, n, d, y, lift in zip(
-            leads.before, leads.after, leads.log_c, z[0], z[1], height, curse, strict=True
-        )
+        Crossing((curves.names[i], curves.names[j]), *np.exp([c, n, d, y]).tolist())
+        for i, j, c, n, d, y in zip(leads.before, leads.after, leads.log_c, z[0], z[1], height, strict=True)
     )
     cautions = _cautions(crossings, leads, n_line, lost)
-    return EnvelopeFit(crossings, leads.cut, n_line, d_line, _counted(curves), noise, float(np.mean(curse)), cautions)
+    return EnvelopeFit(crossings, leads.cut, n_line, d_line, _counted(curves), noise, curse, cautions)
 
 
 def _curves(C: Any, N: Any, D: Any, loss: Any, runs: Any) -> _Curves:
@@ -251,13 +246,13 @@ def _noise(curves: _Curves) -> float:
     return float(np.sqrt(squares / dof)) if dof else float("nan")
 
 
-def _curse(curves: _Curves, log_c: Array, noise: float, rng: np.random.Generator, draws: int = 400) -> Array:
-    """How far ``ln`` of the envelope lies too low at `log_c` (P,): noise given once more, the minimum taken again."""
+def _curse(curves: _Curves, log_c: Array, noise: float, rng: np.random.Generator, draws: int = 400) -> float:
+    """How far ``ln`` of the envelope lies too low at most, averaged over `log_c` (P,)."""
     if not noise > 0:
-        return np.zeros(len(log_c))
+        return 0.0
     value = curves.log_loss[:, np.abs(curves.grid[:, None] - log_c).argmin(axis=0)]  # (R, P)
     shaken = value + noise * rng.standard_normal((draws, len(value), 1))
-    return np.asarray(value.min(axis=0) - shaken.min(axis=1).mean(axis=0))
+    return float(np.mean(value.min(axis=0) - shaken.min(axis=1).mean(axis=0)))
 
 
 def _cautions(crossings: tuple[Crossing, ...], leads: _Leads, line: AllocationLine, lost: float) -> tuple[Caution, ...]:

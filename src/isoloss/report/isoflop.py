@@ -1,0 +1,117 @@
+"""Compute-optimal exponents on a terminal: the answer, the budgets behind it, the ways side by side, the doubts."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from isoloss.laws.allocation_line import interval
+from isoloss.laws.cross_check import CrossCheck
+from isoloss.laws.envelope import EnvelopeFit
+from isoloss.laws.isoflop import IsoflopFit
+from isoloss.report import words
+
+_WIDEST = 100
+
+
+def print_isoflop(check: CrossCheck, console: Console) -> None:
+    """Everything that `isoloss.api.isoflop` found."""
+    n, d = check.fitted.n_line, check.fitted.d_line
+    _say(console, f"N* ∝ C^{words.number(n.exponent)} ({_ends(n.interval())}),  D* ∝ C^{words.number(d.exponent)} "
+         f"({_ends(d.interval())})", "bold")  # fmt: skip
+    if isinstance(check.fitted, IsoflopFit):
+        _profiles(check.fitted, console)
+    else:
+        _crossings(check.fitted, console)
+    table = _table("way", "exponent of N", "95% interval", "exponent of D", "95% interval", "remark")
+    for way in check.ways:
+        table.add_row(
+            way.name,
+            words.number(way.n_exponent),
+            _ends(way.n_interval),
+            words.number(way.d_exponent),
+            _ends(way.d_interval),
+            words.plain(way.said, 120),
+        )
+    _show(console, "Side by side", table)
+    if check.allocations:
+        table = _table("compute", "N*", "95% interval", "D*", "95% interval", "how known")
+        for a in check.allocations:
+            known = f"{words.number(a.decades_out, 2)} decades beyond the budgets" if a.decades_out else "measured"
+            table.add_row(
+                words.scientific(a.at, 3),
+                words.number(a.n),
+                _ends(a.n_interval),
+                words.number(a.d),
+                _ends(a.d_interval),
+                known,
+            )
+        _show(console, "At the budgets asked for", table)
+    console.print()
+    for caution in check.fitted.cautions:
+        line = Text()
+        line.append("warning ", "yellow")
+        line.append(caution.code, "bold")
+        line.append(f"  {words.plain(caution.message, 1000)}")
+        console.print(line, width=min(console.width, _WIDEST))
+
+
+def _profiles(fitted: IsoflopFit, console: Console) -> None:
+    table = _table("compute", "sizes", "N*", "95% interval", "D*", "loss", "remark")
+    used = 0
+    for p in fitted.profiles:
+        ends = ""
+        if p.status == "used":
+            ends = _ends(interval(fitted.draws["N"][:, used]))
+            used += 1
+        cells = (words.scientific(p.budget, 3), str(p.sizes), words.number(p.n), ends, words.number(p.d))
+        remark = f"left out, {p.status}: {words.plain(p.said, 120)}" if p.status != "used" else ""
+        table.add_row(*cells, words.number(p.loss, 4), remark, style="" if p.status == "used" else "dim")
+    _show(console, f"Budgets ({fitted.shape})", table)
+    noise = fitted.noise
+    if noise.source in ("replicates", "residuals"):
+        behind = f"{noise.source}, {noise.dof:.0f} degrees of freedom"
+        said = f"A run's loss scatters by {words.number(noise.sd, 2)} ({behind})."
+        _say(console, said, "dim")
+
+
+def _crossings(fitted: EnvelopeFit, console: Console) -> None:
+    table = _table("compute", "N*", "D*", "loss", "the lead passes from", "to")
+    for c in fitted.crossings:
+        numbers = (words.scientific(c.budget, 3), words.number(c.n), words.number(c.d), words.number(c.loss, 4))
+        table.add_row(*numbers, words.plain(c.runs[0], 30), words.plain(c.runs[1], 30))
+    _show(console, "Crossings of the envelope", table)
+    if fitted.noise > 0:
+        said = (
+            f"Runs scatter by {100 * fitted.noise:.2g}% of the loss about their neighbours in size; "
+            f"the envelope of the luckiest lies too low by {100 * fitted.curse:.2g}% at most."
+        )
+        _say(console, said, "dim")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        words_only = name in ("way", "remark", "how known", "the lead passes from", "to")
+        table.add_column(Text(name), justify="left" if words_only else "right", no_wrap=not words_only, overflow="fold")
+    return table
+
+
+def _show(console: Console, title: str, table: Table) -> None:
+    console.print()
+    _say(console, title, "bold")
+    console.print(table)
+
+
+def _ends(ends: tuple[float, float]) -> str:
+    low, high = ends
+    if math.isnan(low) or math.isnan(high):
+        return words.NOTHING
+    return f"{words.number(low)} to {words.number(high)}"
+
+
+def _say(console: Console, said: str, style: str = "") -> None:
+    console.print(Text(said, style=style), width=min(console.width, _WIDEST))
