@@ -501,7 +501,8 @@ def attribute(
     ] = None,
     at: Annotated[float | None, typer.Option(help="Compare at this budget instead.")] = None,
     order: Annotated[
-        int | None, typer.Option(min=1, help="Highest order of interaction. Default: all from a full factorial, else 2.")
+        int | None,
+        typer.Option(min=1, help="Highest order of interaction. Default: all from a full factorial, else 2."),
     ] = None,
     resource: ResourceFlag = None,
     quality: QualityFlag = None,

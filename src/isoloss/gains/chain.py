@@ -40,6 +40,9 @@ class EqualQuality(Protocol):
         decades by which each arm's estimate lies outside its data (NaN: not said).
         """
 
+    def slope(self, index: ByBudget, old: int, new: int, log_c: float) -> Array:
+        """``d ln G / d ln C`` (1 + B,) of one arm against another where the arm of the index spends `log_c`."""
+
 
 @dataclass(frozen=True)
 class ChainStep:
@@ -61,17 +64,16 @@ class ChainStep:
 
 @dataclass(frozen=True)
 class Reference:
-    """The last arm's gain over one member of the chain, both indexes' words as in `GainPoint`, and its growth.
+    """The last arm's gain over one member of the chain, and its growth.
 
-    `growth` is ``d ln G / d ln C`` over `span`; `per_year` the log rate ``growth ln(yearly budget growth)`` where the
-    growth of budgets is given (a rate of 0.63 is 88% a year).
+    `growth` is ``d ln G / d ln C`` there; `per_year` the log rate ``growth ln(yearly budget growth)`` where the growth
+    of budgets is given (a rate of 0.63 is 88% a year).
     """
 
     reference: str
     point: GainPoint
     growth: float | None
     growth_interval: Interval | None
-    span: Interval
     per_year: float | None = None
     per_year_interval: Interval | None = None
 
@@ -122,6 +124,13 @@ class GainChain:
             low[:, step], high[:, step] = (f[:, 0] for f in found)
             out[step] = self.steps[step].out("new", float(low[0, step + 1]))
         return low, high, out
+
+    def slope(self, index: ByBudget, old: int, new: int, log_c: float) -> Array:
+        """The secant over a tenth of e-fold around the budget."""
+        own, half = (old if index == "old" else new), 0.05
+        ends = [self.budgets(own, log_c + side)[:2] for side in (-half, half)]
+        gains = [np.where(lo == hi, lo, np.nan)[:, [old, new]] @ [1.0, -1.0] for lo, hi in ends]
+        return (gains[1] - gains[0]) / (2 * half)
 
 
 def compose(steps: Sequence[GainFunction]) -> GainFunction:
@@ -188,15 +197,14 @@ def chain_at(
     budget: float,
     *,
     level: float = 0.95,
-    span: Interval | None = None,
     budget_growth: float | None = None,
 ) -> Chain:
     """A chain at one budget: of the first arm under the old index, of the last under the new.
 
     Shares are withheld where the whole gain can't be told from 1 at `level` (a share of nothing). `references` read
-    the last arm against every other, each at `budget` of its own (old index) or of the last arm's (new), with growth
-    over `span` of budgets (default: around `budget`); `budget_growth` is the yearly factor by which budgets grow.
-    Raises TableError for a budget, level or growth that makes no sense.
+    the last arm against every other, each at `budget` of its own (old index) or of the last arm's (new);
+    `budget_growth` is the yearly factor by which budgets grow. Raises TableError for a budget or growth that makes no
+    sense.
     """
     if not (np.isfinite(budget) and budget > 0):
         raise TableError("at", f"{budget:g} is not a positive budget", "give a positive number")
@@ -231,7 +239,7 @@ def chain_at(
         index, budget, sum((a[0] for a in alone), np.zeros(1)), sum((a[1] for a in alone), np.zeros(1)),
         _farthest(np.array([a[2] for a in alone])), level,
     )  # fmt: skip
-    references = tuple(_reference(source, index, k, last, x, span, level, budget_growth) for k in range(last))
+    references = tuple(_reference(source, index, k, last, x, level, budget_growth) for k in range(last))
     return Chain(names, index, budget, tuple(steps), point, product, references)
 
 
@@ -272,26 +280,19 @@ def _reference(
     arm: int,
     last: int,
     x: float,
-    span: Interval | None,
     level: float,
     budget_growth: float | None,
 ) -> Reference:
     low, high, out = _pair(source, index, arm, last, x)
-    ends = (x - 0.05, x + 0.05) if span is None else (float(np.log(span[0])), float(np.log(span[1])))
-    first, second = (_pair(source, index, arm, last, e) for e in ends)
-    with np.errstate(invalid="ignore"):
-        width = ends[1] - ends[0]
-        slow, fast = (second[0] - first[1]) / width, (second[1] - first[0]) / width
-    known = slow[0] == fast[0] and np.isfinite(slow[0])
-    growth = float(slow[0]) if known else None
-    interval = quantile_interval(slow[1:], fast[1:], level) if known and len(slow) > 1 else None
+    slopes = source.slope(index, arm, last, x)
+    growth = float(slopes[0]) if np.isfinite(slopes[0]) else None
+    interval = quantile_interval(slopes[1:], slopes[1:], level) if growth is not None and len(slopes) > 1 else None
     rate = None if budget_growth is None else float(np.log(budget_growth))
     return Reference(
         source.names[arm],
         gain_point(index, amount(x), low, high, out, level),
         growth,
         interval,
-        (amount(ends[0]), amount(ends[1])),
         None if rate is None or growth is None else growth * rate,
         None if rate is None or interval is None else (interval[0] * rate, interval[1] * rate),
     )

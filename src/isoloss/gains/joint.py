@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,19 @@ class JointArms:
                 low[:, k] = high[:, k] = x
                 out[k] = self._beyond(k, float(x[0]))
         return low, high, out
+
+    def slope(self, index: Literal["old", "new"], old: int, new: int, log_c: float) -> Array:
+        """``d ln G / d ln C`` (1 + B,) by the laws: ``1 - r`` (old index) or ``1/r - 1`` (new), with
+        ``r = alpha_old (L - E_old) / (alpha_new (L - E_new))`` at the quality L; NaN without laws.
+        """
+        if self.laws is None:
+            return np.full(len(self.rows[0]), np.nan)
+        own = old if index == "old" else new
+        loss = np.exp(self.laws.log_loss(own, np.array([log_c]))[:, 0])
+        falls = [self.laws.exponent[:, k] * (loss - self.laws.floor[:, k]) for k in (old, new)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where((falls[0] > 0) & (falls[1] > 0), falls[0] / falls[1], np.nan)
+            return 1 - ratio if index == "old" else 1 / ratio - 1
 
     def _rungs(self, arm: int) -> int:
         return len(self.ladders[arm].log_c)
