@@ -10,12 +10,25 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "attribute", "chain", "fetch", "fit", "gain", "import_runs", "isoflop", "plan", "rank", "run", "status"]
+__all__ = [
+    "__version__",
+    "attribute",
+    "chain",
+    "fetch",
+    "fit",
+    "gain",
+    "import_runs",
+    "isoflop",
+    "plan",
+    "rank",
+    "run",
+    "status",
+]
 
 
 def __getattr__(name: str) -> Any:
     # loaded on first use, so that `import isoloss` and `isoloss --help` stay instant
-    if name in ("attribute", "chain", "fetch", "fit", "gain", "import_runs", "isoflop", "plan", "rank", "run", "status"):
+    if name in __all__:
         from isoloss import api
 
         return getattr(api, name)

@@ -434,14 +434,11 @@ RungFlag = Annotated[
 BestFlag = Annotated[
     float | None, typer.Option(help="Quality is a score (higher is better) with this best value: 1 for accuracy.")
 ]
-WhereFlag = Annotated[
-    list[str] | None, typer.Option("--where", help="Only rows with column=value (may be repeated).", show_default=False)
-]
 
 
 @app.command()
 def chain(
-    runs: Annotated[Path, typer.Argument(help="A table of runs, one finished run a row.", show_default=False)],
+    runs: RunsPath,
     arms: Annotated[
         str, typer.Option(help="Arms of the sequence, oldest first, separated by commas.", show_default=False)
     ],
@@ -488,7 +485,7 @@ def chain(
 
 @app.command()
 def attribute(
-    runs: Annotated[Path, typer.Argument(help="A table of runs, one finished run a row.", show_default=False)],
+    runs: RunsPath,
     factors: Annotated[
         str,
         typer.Option(
@@ -502,7 +499,7 @@ def attribute(
     at: Annotated[float | None, typer.Option(help="Compare at this budget instead.")] = None,
     order: Annotated[
         int | None,
-        typer.Option(min=1, help="Highest order of interaction. Default: all from a full factorial, else 2."),
+        typer.Option(min=1, help="Highest order of interaction. Default: all of a full factorial, else 2."),
     ] = None,
     resource: ResourceFlag = None,
     quality: QualityFlag = None,
@@ -540,7 +537,7 @@ def attribute(
 
 @app.command()
 def rank(
-    runs: Annotated[Path, typer.Argument(help="A table of runs, one finished run a row.", show_default=False)],
+    runs: RunsPath,
     baseline: Annotated[str, typer.Option("--baseline", "-b", help="The arm to improve on.", show_default=False)],
     candidates: Annotated[
         str, typer.Option(help="Candidates, separated by commas. Default: all other arms.", show_default=False)

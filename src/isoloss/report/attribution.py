@@ -49,6 +49,7 @@ def print_attribution(found: Attribution, console: Console) -> None:
             _span(value.interval),
             f"{share[0]:.0%} ({_percent(share[1])})" if share else words.NOTHING,
         )
+    console.print()
     console.print(table)
     _notes(found.shapley, console)
     product = found.product
@@ -62,7 +63,8 @@ def print_attribution(found: Attribution, console: Console) -> None:
         )
         for effect in joined:
             table.add_row(_text(words.plain(effect.name, 40)), _gain(effect), _span(effect.interval), effect.note)
-        console.print(table)
+        console.print()
+    console.print(table)
     if found.left_out_p is not None:
         console.print()
         _say(console, f"Interactions of higher order left out: p = {found.left_out_p:.2g}", "dim")
@@ -81,6 +83,7 @@ def print_ranking(found: Ranking, console: Console) -> None:
     )  # fmt: skip
     for row in found.rows:
         table.add_row(*_ranked(row))
+    console.print()
     console.print(table)
     if found.common_gain is not None and found.spread is not None:
         said = f"candidates scatter about {words.times(found.common_gain)} by {found.spread:.2g} in log gain"
@@ -104,6 +107,7 @@ def _print_chain(chain: Chain, console: Console, unit: str) -> None:
     whole = ["composed", words.amount(chain.at), *_point(chain.whole), "", "", _known(chain.whole)]
     table.add_row(*map(_text, whole), style="bold")
     table.add_row(*map(_text, ("product, as published", "", *_point(chain.product), "", "", "")), style="dim")
+    console.print()
     console.print(table)
     last = words.plain(chain.names[-1], 30)
     rated = any(r.per_year is not None for r in chain.references)
@@ -114,6 +118,7 @@ def _print_chain(chain: Chain, console: Console, unit: str) -> None:
         cells = [*_point(ref.point), words.signed(ref.growth), words.limits(ref.growth_interval, sign=True)]
         cells += [words.signed(ref.per_year), words.limits(ref.per_year_interval, sign=True)] if rated else []
         table.add_row(_text(words.plain(ref.reference, 30)), *map(_text, cells))
+    console.print()
     console.print(table)
 
 
