@@ -132,12 +132,17 @@ def _parametric(N: Any, D: Any, loss: Any, runs: Any | None, bootstrap: int, see
     columns = {"N": np.asarray(N, float), "D": np.asarray(D, float)}
     try:
         law = fit("chinchilla", columns, loss, bootstrap=bootstrap, clusters=runs, objective="huber-log", seed=seed)
-        point = frontier_law(law.params)
-        draws = frontier_law(law.draws) if bootstrap else None
+        point = float(frontier_law(law.params).exponent_n[0])
     except TableError as error:
         return _none(name, error)
-    ends = _NOWHERE if draws is None else interval(draws.exponent_n)
-    return Way(name, float(point.exponent_n[0]), ends, float(point.exponent_d[0]), (1 - ends[1], 1 - ends[0]))
+    alpha, beta = law.draws["alpha"], law.draws["beta"]
+    # a resample may lose one of the two terms, and with it any optimum
+    lasting = (law.draws["A"] > 0) & (law.draws["B"] > 0) & (alpha > 0) & (beta > 0)
+    draws = beta[lasting] / (alpha + beta)[lasting]
+    lost = 1 - draws.size / bootstrap if bootstrap else 0.0
+    low, high = interval(draws)
+    said = f"{lost:.0%} of resamples lose a term and are left out" if lost > 0 else ""
+    return Way(name, point, (low, high), 1 - point, (1 - high, 1 - low), said)
 
 
 def _allocation(c: float, n: AllocationLine, d: AllocationLine, budgets: Sequence[float]) -> Allocation:

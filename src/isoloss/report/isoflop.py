@@ -26,30 +26,21 @@ def print_isoflop(check: CrossCheck, console: Console) -> None:
         _profiles(check.fitted, console)
     else:
         _crossings(check.fitted, console)
-    table = _table("way", "exponent of N", "95% interval", "exponent of D", "95% interval", "remark")
+    table = _table("way", "exponent of N", "exponent of D")
     for way in check.ways:
-        table.add_row(
-            way.name,
-            words.number(way.n_exponent),
-            _ends(way.n_interval),
-            words.number(way.d_exponent),
-            _ends(way.d_interval),
-            words.plain(way.said, 120),
-        )
-    _show(console, "Side by side", table)
+        mark = "*" if way.said else ""
+        n_said, d_said = _known(way.n_exponent, way.n_interval), _known(way.d_exponent, way.d_interval)
+        table.add_row(way.name + mark, n_said, d_said)
+    _show(console, "Side by side, with 95% intervals", table)
+    for way in check.ways:
+        if way.said:
+            _say(console, f"* {way.name}: {words.plain(way.said, 400)}", "dim")
     if check.allocations:
-        table = _table("compute", "N*", "95% interval", "D*", "95% interval", "how known")
+        table = _table("compute", "N*", "D*", "decades out")
         for a in check.allocations:
-            known = f"{words.number(a.decades_out, 2)} decades beyond the budgets" if a.decades_out else "measured"
-            table.add_row(
-                words.scientific(a.at, 3),
-                words.number(a.n),
-                _ends(a.n_interval),
-                words.number(a.d),
-                _ends(a.d_interval),
-                known,
-            )
-        _show(console, "At the budgets asked for", table)
+            n_said, d_said = _known(a.n, a.n_interval), _known(a.d, a.d_interval)
+            table.add_row(words.scientific(a.at, 3), n_said, d_said, words.number(a.decades_out, 2))
+        _show(console, "At the budgets asked for, with 95% intervals", table)
     console.print()
     for caution in check.fitted.cautions:
         line = Text()
@@ -60,17 +51,19 @@ def print_isoflop(check: CrossCheck, console: Console) -> None:
 
 
 def _profiles(fitted: IsoflopFit, console: Console) -> None:
-    table = _table("compute", "sizes", "N*", "95% interval", "D*", "loss", "remark")
+    table = _table("compute", "sizes", "N*", "D*", "loss")
     used = 0
     for p in fitted.profiles:
-        ends = ""
+        budget = words.scientific(p.budget, 3)
         if p.status == "used":
-            ends = _ends(interval(fitted.draws["N"][:, used]))
+            n_said = _known(p.n, interval(fitted.draws["N"][:, used]))
+            table.add_row(budget, str(p.sizes), n_said, words.number(p.d), words.number(p.loss, 4))
             used += 1
-        cells = (words.scientific(p.budget, 3), str(p.sizes), words.number(p.n), ends, words.number(p.d))
-        remark = f"left out, {p.status}: {words.plain(p.said, 120)}" if p.status != "used" else ""
-        table.add_row(*cells, words.number(p.loss, 4), remark, style="" if p.status == "used" else "dim")
+        else:
+            table.add_row(budget, str(p.sizes), p.status, words.NOTHING, words.NOTHING, style="dim")
     _show(console, f"Budgets ({fitted.shape})", table)
+    for p in fitted.left_out:
+        _say(console, f"{words.scientific(p.budget, 3)} is left out, {p.status}: {words.plain(p.said, 200)}", "dim")
     noise = fitted.noise
     if noise.source in ("replicates", "residuals"):
         behind = f"{noise.source}, {noise.dof:.0f} degrees of freedom"
@@ -95,7 +88,7 @@ def _crossings(fitted: EnvelopeFit, console: Console) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        words_only = name in ("way", "remark", "how known", "the lead passes from", "to")
+        words_only = name in ("way", "the lead passes from", "to")
         table.add_column(Text(name), justify="left" if words_only else "right", no_wrap=not words_only, overflow="fold")
     return table
 
@@ -104,6 +97,10 @@ def _show(console: Console, title: str, table: Table) -> None:
     console.print()
     _say(console, title, "bold")
     console.print(table)
+
+
+def _known(value: float, ends: tuple[float, float]) -> str:
+    return words.number(value) + ("" if math.isnan(ends[0]) else f" ({_ends(ends)})")
 
 
 def _ends(ends: tuple[float, float]) -> str:
