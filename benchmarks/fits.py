@@ -31,7 +31,7 @@ from isoloss.gains import compare
 from isoloss.gains.phantoms import budgets_of, phantom
 from isoloss.laws import fit
 from isoloss.laws.descend import Problem, find_objective
-from isoloss.laws.fit import scaled
+from isoloss.laws.optimum import scaled
 from isoloss.laws.registry import find_law
 
 RESAMPLES, DELTA = 4000, 1e-3

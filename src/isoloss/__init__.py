@@ -19,6 +19,7 @@ __all__ = [
     "gain",
     "import_runs",
     "isoflop",
+    "next_runs",
     "plan",
     "rank",
     "run",

@@ -7,11 +7,13 @@ from isoloss.verbs.fetching import fetch, fetchable, fetched_json, import_runs
 from isoloss.verbs.fits import LawReport, fit, law_json
 from isoloss.verbs.isoflop import isoflop, isoflop_json
 from isoloss.verbs.names import known, versions
+from isoloss.verbs.nexts import NextReport, next_json, next_runs
 from isoloss.verbs.runs import gain, gain_json
 from isoloss.verbs.studies import OpenStudy, ledger_url, open_study, plan, report, run, status
 
 __all__ = [
     "LawReport",
+    "NextReport",
     "OpenStudy",
     "attribute",
     "attribution_json",
@@ -28,6 +30,8 @@ __all__ = [
     "known",
     "law_json",
     "ledger_url",
+    "next_json",
+    "next_runs",
     "open_study",
     "plan",
     "rank",

@@ -71,6 +71,12 @@ class _Points(StrEnum):
     all = "all"
 
 
+class _Target(StrEnum):
+    level = "level"
+    trend = "trend"
+    both = "both"
+
+
 class _Mode(StrEnum):
     curve = "curve"
     frontier = "frontier"
@@ -578,6 +584,66 @@ def rank(
         where=where or (),
     )
     _print_json(api.attribution_json(found)) if as_json else print_ranking(found, _out())
+
+
+@app.command("next")
+def next_(
+    runs: Annotated[Path, typer.Argument(help="Finished runs, as `isoloss gain` reads them, or a study file (TOML).")],
+    baseline: Annotated[str | None, typer.Option("--baseline", "-b", help="The arm to improve on.")] = None,
+    candidate: Annotated[str | None, typer.Option("--candidate", "-c", help="The arm that may be better.")] = None,
+    target: Annotated[_Target, typer.Option(help="What to settle.")] = _Target.both,
+    spend: Annotated[
+        float | None, typer.Option(help="At most this much, in the unit of costs; default: until it is likely settled.")
+    ] = None,
+    budget: Annotated[
+        list[float] | None, typer.Option(help="Also consider this budget (may be repeated; default: a few new rungs).")
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, max=1000, help="At most so many runs.")] = 64,
+    resource: Annotated[str | None, typer.Option(help="Column of the resource that is scaled.")] = None,
+    quality: Annotated[str | None, typer.Option(help="Column of the quality reached.")] = None,
+    arm_column: Annotated[str | None, typer.Option(help="Column that names the arm.")] = None,
+    seed_column: Annotated[str | None, typer.Option(help="Column of seeds.")] = None,
+    rung_column: Annotated[str | None, typer.Option(help="Column of planned budgets.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Keep rows with `column=value` (may be repeated: all must hold).")
+    ] = None,
+    best_of: Annotated[
+        list[str] | None, typer.Option(help="Column of a sweep, of which the best setting is taken (may be repeated).")
+    ] = None,
+    best: Annotated[float | None, typer.Option(help="Quality is a score with this best value: 1 for accuracy.")] = None,
+    floor: Annotated[str | None, typer.Option(help="Irreducible quality: shared, free, or a number.")] = None,
+    ledger: LedgerFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say which runs to buy next: those that settle the verdict for the least compute.
+
+        isoloss next runs.csv --baseline adamw --candidate muon --spend 1e18
+
+        isoloss next STUDY.toml
+    """
+    from isoloss import api
+    from isoloss.report.nexts import print_next
+
+    found = api.next_runs(
+        runs,
+        baseline,
+        candidate,
+        target=target.value,
+        spend=spend,
+        budgets=budget or (),
+        most=most,
+        resource=resource,
+        quality=quality,
+        arm_column=arm_column,
+        seed_column=seed_column,
+        rung_column=rung_column,
+        where=where or (),
+        best_of=best_of or (),
+        best=best,
+        floor=None if floor is None else _floor(floor),
+        ledger=ledger,
+    )
+    _print_json(api.next_json(found)) if as_json else print_next(found, _out())
 
 
 @app.command()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isoloss.laws.law import Law
 
 Array = NDArray[np.float64]
+_PINNED_AT_ZERO = 1e-8  # in scaled units: a logarithm can't be 0 itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,8 @@ class Units:
         scaled = {}
         for i, p in enumerate(law.parameters):
             value = np.exp(theta[..., i]) if p.log else theta[..., i]
-            scaled[p.name] = np.where(value <= p.low * 1.0001, 0.0, value) if p.vanishes else value
+            least = p.low if p.low < p.high else _PINNED_AT_ZERO
+            scaled[p.name] = np.where(value <= least * 1.0001, 0.0, value) if p.vanishes else value
         return law.natural(scaled, self.columns, self.loss)
 
 

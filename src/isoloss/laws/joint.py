@@ -19,7 +19,7 @@ from scipy import stats
 from isoloss.errors import TableError, UnknownNameError
 from isoloss.laws.check import check_table
 from isoloss.laws.descend import Problem, find_objective, minimise
-from isoloss.laws.fit import influence, refits, scaled, search
+from isoloss.laws.optimum import influence, refits, scaled, search
 from isoloss.laws.fitted import FittedLaw, Units
 from isoloss.laws.law import Law
 from isoloss.laws.pinned import pinned_law
@@ -110,7 +110,7 @@ def fit_joint(
     copies = draw_copies(resample, clusters, bootstrap, residual, leverage, free, rng)
     theta = refits(problem, best, copies.weight, copies.shift, bootstrap if resample != "none" else 0)
     half = float(found.misfit[lowest])
-    value = float(goal.total(np.float64(half)))
+    value = float(goal.total(found.misfit[lowest : lowest + 1])[0])
     if not goal.log:
         value *= table.units.loss**2 if goal.delta is None else table.units.loss
     facts |= {"objective": goal.name, "delta": goal.delta, "rows": rows, "starts": len(starts), **copies.facts}

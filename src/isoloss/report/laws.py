@@ -1,24 +1,82 @@
-"""A fitted law on a terminal."""
+"""Fitted laws on a terminal: parameters side by side, and the facts of the fit as sentences."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from isoloss.laws import FittedLaw
+from isoloss.laws.joint import Sharing
 from isoloss.report.words import limits, number
+from isoloss.verbs.fits import LawReport
 
 
-def print_law(fitted: FittedLaw, console: Console) -> None:
-    """Parameters with 95% intervals, then the facts of the fit."""
-    console.print(f"[bold]{escape(fitted.name)}[/]")
-    table = Table("parameter", "value", "95% interval", box=None, pad_edge=False, header_style="bold")
-    for name, value in fitted.params.items():
-        low, high = fitted.interval(name)
-        known = low == low and high == high
-        table.add_row(escape(name), number(value, 5), limits((low, high), None) if known else "–")
+def print_law(report: LawReport, console: Console) -> None:
+    """Parameters with 95% intervals, one column an arm, then how the fit was made and what speaks against it."""
+    console.print(f"[bold]{escape(report.law)}[/]  L = {escape(report.formula)}", soft_wrap=True)
+    columns = ", ".join(f"{role}={name}" for role, name in report.columns.items())
+    console.print(f"[dim]columns: {escape(columns)}[/]", soft_wrap=True)
+    table = Table("", box=None, pad_edge=False, header_style="bold")
+    for name in report.arms:
+        table.add_column(escape(name) or "value", overflow="fold")
+        table.add_column("95% interval", overflow="fold")
+    for parameter in next(iter(report.arms.values())).params:
+        row = [escape(parameter)]
+        for fitted in report.arms.values():
+            row += [number(fitted.params[parameter], 4), _ends(fitted, parameter)]
+        table.add_row(*row)
     console.print(table)
-    console.print(f"objective {fitted.objective:.6e}")
-    for name, value in fitted.diagnostics.items():
-        console.print(f"{escape(str(name)).replace('_', ' ')}: {escape(str(value))}")
+    if report.ways:
+        console.print(_ways(report.ways, report.joint.shared if report.joint else ()))
+    first = next(iter(report.arms.values()))
+    facts = report.joint.diagnostics if report.joint is not None else first.diagnostics
+    for sentence in _facts(facts, first.objective):
+        console.print(sentence, soft_wrap=True)
+    for reason, rows in report.left_out.items():
+        console.print(f"[yellow]{rows} row(s) left out: {escape(reason)}.[/]", soft_wrap=True)
+    for name, fitted in report.arms.items():
+        for warning in _warnings(fitted.diagnostics):
+            console.print(f"[yellow]{escape(name) + ': ' if name else ''}{escape(warning)}[/]", soft_wrap=True)
+
+
+def _ends(fitted: FittedLaw, parameter: str) -> str:
+    low, high = fitted.interval(parameter)
+    return limits((low, high), None) if low == low and high == high else "–"
+
+
+def _ways(ways: tuple[Sharing, ...], chosen: tuple[str, ...]) -> Table:
+    table = Table("in common", "parameters", "AICc above best", "p against nothing in common", box=None, pad_edge=False)
+    best = ways[0].aicc
+    for way in ways:
+        name = ", ".join(way.shared) or "nothing"
+        mark = " (shown)" if set(way.shared) == set(chosen) else ""
+        p = "–" if way.p is None else number(way.p, 2)
+        table.add_row(escape(name) + mark, str(way.parameters), number(way.aicc - best, 3), p)
+    return table
+
+
+def _facts(facts: Mapping[str, Any], objective: float) -> Iterator[str]:
+    delta = f", delta {facts['delta']:g}" if facts.get("delta") else ""
+    yield f"{facts['rows']} runs; objective {escape(str(facts['objective']))}{delta}: {objective:.6e}."
+    tried = facts.get("starts_polished", facts["starts"])
+    yield f"{facts['starts_agreeing']} of {tried} starts followed to their minimum agree ({facts['starts']} tried)."
+    if facts["resampling"] != "none":
+        yield f"Intervals: {escape(str(facts['resampling']))}, {facts['clusters']} clusters."
+    if facts.get("rms_residual") is not None:
+        yield f"Root mean square residual {number(facts['rms_residual'], 2)}."
+    held = facts.get("held_out")
+    if isinstance(held, str):
+        yield held
+
+
+def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
+    for name in facts.get("parameters_at_bound", ()):
+        yield f"{name} lies at the edge of its range: the table does not determine it."
+    if facts.get("converged") is False:
+        yield "the optimum did not converge: the table hardly determines the law."
+    if facts.get("starts_polished", 0) and facts["starts_agreeing"] < 0.25 * facts["starts_polished"]:
+        yield "few starts agree on the optimum: other minima may be as good."

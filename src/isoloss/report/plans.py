@@ -13,6 +13,9 @@ from isoloss.planning.price import PlanSummary
 from isoloss.report.words import duration, number, times
 
 
+WIDE_LIST = 120  # columns of a terminal that has room for sources
+
+
 def print_plan(plan: PlanSummary, console: Console) -> None:
     """What a study would run and what it can find."""
     console.print(f"[bold]{escape(plan.question)}[/]")
@@ -64,7 +67,11 @@ def print_list(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     if not rows:
         console.print("None found.")
         return
-    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
-    for row in rows:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    wide = console.width >= WIDE_LIST
+    columns = [c for c in rows[0] if wide or c != "source"]  # a source is what a narrow terminal can do without
+    for column in columns:
+        table.add_column(column, no_wrap=column == "name", overflow="fold")
+    for row in ({c: r[c] for c in columns} for r in rows):
         table.add_row(*("" if v is None else escape(str(v)) for v in row.values()))
     console.print(table)

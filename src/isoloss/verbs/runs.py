@@ -1,4 +1,4 @@
-"""The verbs over anybody's run table: gain, fit."""
+"""The verb over anybody's run table: gain."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from isoloss.errors import TableError, UnknownNameError
+from isoloss.errors import TableError
 
 if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     from isoloss.gains.result import GainCurve
-    from isoloss.laws import FittedLaw
-
-PARAMETER_NAMES = ("n", "params", "parameters", "model size", "model_size", "active_parameters")
-TOKEN_NAMES = ("d", "tokens", "train_tokens", "training tokens", "examples", "training_tokens")
 
 
 def gain(
@@ -69,61 +65,6 @@ def gain(
     return dataclasses.replace(curve, diagnostics=(*curve.diagnostics, *table.notes, *notes, columns))
 
 
-def fit(
-    runs: str | os.PathLike[str],
-    *,
-    law: str = "power-floor",
-    arm: str | None = None,
-    resource: str | None = None,
-    parameters: str | None = None,
-    tokens: str | None = None,
-    quality: str | None = None,
-    arm_column: str | None = None,
-    objective: str | None = None,
-    bootstrap: int = 1000,
-    seed: int = 0,
-) -> FittedLaw:
-    """Fit a scaling law to anybody's run table; returns a `FittedLaw`. Raises `TableError` in one line."""
-    from isoloss.laws import find_law
-    from isoloss.laws import fit as fit_law
-    from isoloss.ledger.external import GUESSES, numeric, read_frame
-
-    find_law(law)
-    path = Path(runs)
-    frame = read_frame(path)
-    lower = {c.strip().lower(): c for c in reversed(frame.columns)}
-
-    def column(role: str, told: str | None, guesses: Sequence[str]) -> str:
-        if told is not None:
-            if told not in frame.columns:
-                raise TableError(path, f"has no column '{told}'", f"columns: {', '.join(frame.columns[:12])}")
-            return told
-        found = next((lower[g] for g in guesses if g in lower), None)
-        if found is None:
-            flag = f"--{role}"
-            raise TableError(
-                path, f"no column looks like {role}", f"name it with {flag}; columns: {', '.join(frame.columns[:12])}"
-            )
-        return found
-
-    if arm is not None:
-        name = column("arm-column", arm_column, GUESSES["arm"])
-        names = [str(v) for v in frame[name].unique(maintain_order=True)]
-        if arm not in names:
-            raise UnknownNameError(f"{path}: {name}", "arm", arm, names)
-        frame = frame.filter(frame[name].cast(str) == arm)
-    loss = numeric(path, frame, column("quality", quality, GUESSES["quality"]))
-    if law == "chinchilla":
-        wanted = {
-            "N": column("parameters", parameters, PARAMETER_NAMES),
-            "D": column("tokens", tokens, TOKEN_NAMES),
-        }
-    else:
-        wanted = {"C": column("resource", resource, GUESSES["resource"])}
-    columns = {k: numeric(path, frame, v) for k, v in wanted.items()}
-    return fit_law(law, columns, loss, bootstrap=bootstrap, seed=seed, objective=objective)
-
-
 def gain_json(curve: GainCurve) -> dict[str, Any]:
     """The answer of ``isoloss gain --json``: gains by index, slope, crossover, verdict, diagnostics, laws.
 
@@ -150,19 +91,4 @@ def gain_json(curve: GainCurve) -> dict[str, Any]:
         "verdict": whole["verdict"],
         "diagnostics": whole["diagnostics"],
         **{k: whole[k] for k in rest},
-    }
-
-
-def law_json(fitted: FittedLaw) -> dict[str, Any]:
-    """The answer of ``isoloss fit --json``: parameters with 95% intervals, objective, diagnostics."""
-    from isoloss.gains.result import to_json
-
-    return {
-        "law": fitted.name,
-        "parameters": {
-            name: to_json({"value": float(value), "interval": fitted.interval(name)})
-            for name, value in fitted.params.items()
-        },
-        "objective": float(fitted.objective),
-        "diagnostics": to_json(fitted.diagnostics),
     }

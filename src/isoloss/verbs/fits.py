@@ -1,0 +1,246 @@
+"""The verb over laws: fit one to anybody's run table, for one arm or several."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isoloss.errors import TableError, UnknownNameError
+
+if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
+    import polars as pl
+
+    from isoloss.laws import FittedLaw, Law
+    from isoloss.laws.joint import JointFit, Sharing
+
+#: Column of a law -> names of table columns that are taken for it without being told (compared by `plain_name`).
+LAW_COLUMNS: dict[str, tuple[str, ...]] = {
+    "N": (
+        "n", "params", "parameters", "n_params", "num_params", "model_size", "active_parameters", "param_count",
+        "dense_parameters", "dense_parameter_count", "total_parameters", "non_embedding_parameters",
+    ),
+    "D": ("d", "tokens", "train_tokens", "training_tokens", "n_tokens", "num_tokens", "examples", "samples"),
+    "U": ("u", "unique_tokens", "unique_data", "unique_examples"),
+    "experts": ("experts", "num_experts", "n_experts", "expert_count"),
+    "D_F": ("d_f", "fine_tuning_examples", "finetune_tokens", "fine_tuning_tokens", "target_examples"),
+}  # fmt: skip
+MOST_ARMS = 12
+
+
+@dataclass(frozen=True)
+class LawReport:
+    """What ``isoloss fit`` found: the law of every arm (one, named "", where the table has none or they are pooled).
+
+    `columns` says which column of the table was taken for which of the law's; `left_out` counts rows that were not
+    used, by reason; `joint` and `ways` are there when several arms were fitted together.
+    """
+
+    law: str
+    formula: str
+    columns: dict[str, str]
+    arms: dict[str, FittedLaw]
+    left_out: dict[str, int]
+    joint: JointFit | None = None
+    ways: tuple[Sharing, ...] = ()
+
+
+def fit(
+    runs: str | os.PathLike[str],
+    *,
+    law: str = "power-floor",
+    arm: str | None = None,
+    pool: bool = False,
+    share: Sequence[str] = (),
+    pin: Mapping[str, float] | None = None,
+    resource: str | None = None,
+    parameters: str | None = None,
+    tokens: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    quality: str | None = None,
+    arm_column: str | None = None,
+    cluster_column: str | None = None,
+    where: Sequence[str] = (),
+    objective: str | None = None,
+    delta: float | None = None,
+    resample: str = "auto",
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> LawReport:
+    """Fit a scaling law to anybody's run table.
+
+    `law` is a name (``isoloss list laws``), a Python file that registers one, or a formula such as
+    ``"E + A*C**-alpha"``, whose names are columns of the table or else positive parameters. `columns` maps the law's
+    columns to the table's (``{"N": "params"}``); `resource`, `parameters` and `tokens` are short for its only column, N
+    and D. A table with several arms is fitted arm by arm, the parameters in `share` being common to them, unless one
+    `arm` is named or they are to `pool`. Raises TableError in one line.
+    """
+    from isoloss.laws import fit as fit_law
+    from isoloss.laws.joint import fit_joint, ways_of_sharing
+    from isoloss.ledger.conditions import where as rows_where
+    from isoloss.ledger.external import numeric, read_frame
+
+    path = Path(runs)
+    frame = read_frame(path)
+    if where:
+        frame = frame.filter(rows_where(frame, path, where))
+    told = {**dict(columns or {}), **_short(resource, parameters, tokens)}
+    form = law_of(law, frame.columns, told)
+    score = _column(path, frame, "quality", quality, None)
+    named = {c: _column(path, frame, c, told.pop(c, None), form) for c in form.columns}
+    if told:
+        known = ", ".join(form.columns)
+        raise TableError("--column", f"law {form.name} has no column {' or '.join(sorted(told))}", f"it has {known}")
+    frame, left_out = _usable(path, frame, score, list(named.values()))
+    arms = _arms(path, frame, arm_column, arm, pool, share)
+    if arm is not None and arms is not None:
+        frame, arms = frame.filter(arms == arm), None
+    x = {c: numeric(path, frame, column) for c, column in named.items()}
+    y = numeric(path, frame, score)
+    clusters = None
+    if cluster_column is not None:
+        clusters = frame[_column(path, frame, "cluster", cluster_column, None)].cast(str).fill_null("").to_numpy()
+    options: dict[str, Any] = {
+        "bootstrap": bootstrap, "objective": objective, "delta": delta, "resample": resample, "seed": seed,
+        "clusters": clusters, "pinned": pin,
+    }  # fmt: skip
+    described = {"quality": score, **named}
+    if arms is None:
+        fitted = fit_law(form, x, y, **options)
+        return LawReport(form.name, form.formula, described, {arm or "": fitted}, left_out)
+    labels = arms.to_numpy()
+    joint = fit_joint(form, x, y, labels, shared=share, **options)
+    ways = ways_of_sharing(form, x, y, labels, pinned=pin, objective=objective, delta=delta)
+    return LawReport(form.name, form.formula, described, joint.arms, left_out, joint, ways)
+
+
+def law_of(text: str, names: Sequence[str], columns: Mapping[str, str]) -> Law:
+    """The law that `text` names: a registered name, a plug-in file, or a formula over the table's column `names`."""
+    from isoloss.laws import LAWS, find_law
+    from isoloss.laws.expression import ExpressionLaw
+    from isoloss.registry import load_plugin
+
+    if text.endswith(".py"):
+        before = set(LAWS.names())
+        load_plugin(Path(text))
+        new = sorted(set(LAWS.names()) - before)
+        if len(new) != 1:
+            what = f"registers {len(new)} laws" + (f": {', '.join(new)}" if new else "")
+            raise TableError(f"--law {text}", what, "register one with @law, or name one of them after loading")
+        return find_law(new[0])
+    if re.search(r"[*/+()^]", text):
+        return ExpressionLaw(text, columns=[*names, *columns])
+    return find_law(text)
+
+
+def law_json(report: LawReport) -> dict[str, Any]:
+    """The answer of ``isoloss fit --json``: per arm, parameters with 95% intervals, objective, diagnostics."""
+    from isoloss.gains.result import to_json
+
+    def one(fitted: FittedLaw) -> dict[str, Any]:
+        return {
+            "parameters": {
+                name: to_json({"value": float(value), "interval": fitted.interval(name)})
+                for name, value in fitted.params.items()
+            },
+            "objective": float(fitted.objective),
+            "diagnostics": to_json(fitted.diagnostics),
+        }
+
+    answer: dict[str, Any] = {"law": report.law, "formula": report.formula, "columns": report.columns}
+    answer["left_out"] = report.left_out
+    if report.joint is None:
+        return {**answer, **one(next(iter(report.arms.values())))}
+    answer["arms"] = {name: one(fitted) for name, fitted in report.arms.items()}
+    answer["shared"] = list(report.joint.shared)
+    answer["ways_of_sharing"] = to_json(report.ways)
+    answer["diagnostics"] = to_json(report.joint.diagnostics)
+    return answer
+
+
+def _short(resource: str | None, parameters: str | None, tokens: str | None) -> dict[str, str]:
+    given = {"*": resource, "N": parameters, "D": tokens}
+    return {k: v for k, v in given.items() if v is not None}
+
+
+def _column(path: Path, frame: pl.DataFrame, role: str, told: str | None, form: Law | None) -> str:
+    """The table's column for a law's column or for the quality: as told, else guessed by name."""
+    from isoloss.ledger.columns import GUESSES, listed, plain_name
+
+    if told is not None:
+        if told not in frame.columns:
+            raise TableError(path, f"has no column '{told}' for {role}", f"columns: {listed(frame.columns)}")
+        return told
+    if role in frame.columns and form is not None:
+        return role
+    guesses = GUESSES[role] if role in GUESSES else LAW_COLUMNS.get(role, (role.lower(),))
+    if role == "*":
+        guesses = GUESSES["resource"]
+    plain = {plain_name(c): c for c in reversed(frame.columns)}
+    found = next((plain[g] for g in guesses if g in plain), None)
+    if found is None:
+        flag = {"quality": "--quality", "*": "--resource", "N": "--parameters", "D": "--tokens"}.get(role)
+        what = "resource" if role == "*" else role
+        remedy = f"name it with {flag or f'--column {role}=NAME'}; columns: {listed(frame.columns)}"
+        raise TableError(path, f"no column looks like the {what}", remedy)
+    return found
+
+
+def _usable(path: Path, frame: pl.DataFrame, score: str, names: list[str]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Rows with a finite quality and every column: runs that diverged say nothing of a law, so they are counted."""
+    import numpy as np
+
+    from isoloss.ledger.columns import is_score
+    from isoloss.ledger.external import numeric
+
+    if is_score(score):
+        what = "looks like a score (better when higher), and a law is of a loss or an error"
+        raise TableError(f"{path}: {score}", what, "make it an error (1 - accuracy), or name another with --quality")
+    y = numeric(path, frame, score)
+    bad = ~np.isfinite(y)
+    left_out = {"quality missing or infinite": int(bad.sum())} if bad.any() else {}
+    for name in names:
+        absent = ~bad & np.isnan(numeric(path, frame, name))
+        if absent.any():
+            left_out[f"{name} missing"] = int(absent.sum())
+            bad |= absent
+    if bad.all():
+        raise TableError(f"{path}: {score}", "holds no finite number", "name another column with --quality")
+    return frame.filter(~bad), left_out
+
+
+def _arms(
+    path: Path, frame: pl.DataFrame, told: str | None, arm: str | None, pool: bool, share: Sequence[str]
+) -> pl.Series | None:
+    """Arm of each row, None where there is one only or they are pooled."""
+    from isoloss.ledger.columns import GUESSES, listed, plain_name
+
+    plain = {plain_name(c): c for c in reversed(frame.columns)}
+    column = told or next((plain[g] for g in GUESSES["arm"] if g in plain and g != "name"), None)
+    if column is None:
+        if arm is not None or share:
+            flag = "--arm" if arm is not None else "--share"
+            remedy = f"name it with --arm-column; columns: {listed(frame.columns)}"
+            raise TableError(flag, f"no column of {path} looks like the arm", remedy)
+        return None
+    if column not in frame.columns:
+        raise TableError(path, f"has no column '{column}' for the arm", f"columns: {listed(frame.columns)}")
+    if pool:
+        return None
+    values = frame[column].cast(str).fill_null("")
+    names = values.unique(maintain_order=True).to_list()
+    if arm is not None:
+        if arm not in names:
+            raise UnknownNameError(f"{path}: {column}", "arm", arm, names)
+        return values
+    if len(names) < 2:
+        if share:
+            raise TableError("--share", f"{path} has one arm only", "nothing to share it with: leave --share out")
+        return None
+    if len(names) > MOST_ARMS:
+        what = f"names {len(names)} arms, too many to fit side by side"
+        raise TableError(f"{path}: {column}", what, "choose one with --arm, some with --where, or --pool them")
+    return values
