@@ -81,13 +81,14 @@ def fit_allocation_line(
 ) -> AllocationLine:
     """The line through optima `log_x` (K,) at `log_c` (K,), K >= 3; `deviations` (B, K) are draws of their error.
 
-    `inflation` (B,) is the square root of each draw's noise variance over the estimate, already part of `deviations`.
+    `inflation` (B, K) is each draw's noise SD over its estimate, already part of `deviations`.
     Source of the interval: Viechtbauer 2007 (Statistics in Medicine 26), Raudenbush 2009 for the regression form.
     """
     draws, budgets = deviations.shape
     variance = deviations.var(axis=0) if draws > 1 else np.zeros(budgets)
-    share = np.ones(draws) if inflation is None else inflation**2 / np.mean(inflation**2)
-    within = variance * share[:, None]
+    within = np.broadcast_to(variance, deviations.shape)
+    if inflation is not None:
+        within = variance * inflation**2 / np.mean(inflation**2, axis=0)
     scatter2 = _scatter(log_c, log_x, variance[None], np.array([budgets - 2.0]))
     point, centre = _weighted_line(log_c, log_x[None], variance[None] + scatter2[:, None])
     tau2 = _scatter(log_c, log_x, within, rng.chisquare(budgets - 2, draws))

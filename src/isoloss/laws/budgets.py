@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize, special
 
 from isoloss.errors import TableError
 from isoloss.laws.profile import FEWEST_SIZES, Shape, residuals, same_sizes
@@ -48,13 +49,15 @@ class BudgetRuns:
 
 @dataclass(frozen=True)
 class RunNoise:
-    """Standard deviation of a run's loss, the degrees of freedom behind it, and where both come from.
+    """Standard deviation of a run's loss in each budget, the degrees of freedom behind it, and where both come from.
 
-    With a noise that was ``given``, `sd` is 1, in units of what was given.
+    `sd` (K,) belongs to the budgets in order; `shared` is whether it is one value for all of them. With a noise that
+    was ``given``, `sd` is 1, in units of what was given.
     """
 
-    sd: float
-    dof: float
+    sd: tuple[float, ...]
+    dof: tuple[float, ...]
+    shared: bool
     source: Literal["given", "replicates", "residuals", "unknown"]
 
 
@@ -108,36 +111,56 @@ def positive(name: str, values: Any, rows: int | None) -> Array:
     return v
 
 
-def pooled_noise(table: BudgetRuns, shape: Shape, given: bool) -> RunNoise:
-    """Noise of a run, pooled over budgets: from replicates of a size, else from residuals about the curves.
+def run_noise(table: BudgetRuns, shape: Shape, given: bool) -> RunNoise:
+    """Noise of a run in each budget: from replicates of a size, else from residuals about the curves.
 
     Residuals hold what the curve fails to follow as well, so they err on the wide side.
     """
+    count = len(table.budgets)
     if given:
-        return RunNoise(1.0, float("inf"), "given")
-    squares, dof = 0.0, 0
-    for rows in table.budgets:
+        return RunNoise((1.0,) * count, (float("inf"),) * count, True, "given")
+    squares, dof = np.zeros(count), np.zeros(count)
+    for k, rows in enumerate(table.budgets):
         size = same_sizes(table.log_n[rows])
-        for k in np.unique(size):
-            same = table.loss[rows[size == k]]
-            squares, dof = squares + float(np.sum((same - same.mean()) ** 2)), dof + len(same) - 1
-    if dof >= FEW_DOF and squares > 0:
-        return RunNoise(float(np.sqrt(squares / dof)), float(dof), "replicates")
-    squares, dof, used = 0.0, 0, []
-    for rows in table.budgets:
+        for one in np.unique(size):
+            same = table.loss[rows[size == one]]
+            squares[k], dof[k] = squares[k] + float(np.sum((same - same.mean()) ** 2)), dof[k] + len(same) - 1
+    if dof.sum() >= FEW_DOF and squares.sum() > 0:
+        return RunNoise(*_moderated(squares, dof), "replicates")
+    squares, dof = np.zeros(count), np.zeros(count)
+    for k, rows in enumerate(table.budgets):
         if len(np.unique(same_sizes(table.log_n[rows]))) < FEWEST_SIZES[shape]:
             continue
         rest, free = residuals(table.log_n[rows], table.loss[rows], table.weight[rows], shape)
         if free > 0:
-            share = free / len(rest) if shape == "akima" else 1.0
-            squares, dof = squares + share * float(rest @ rest), dof + free
-            used.append(rows)
-    if dof == 0 or squares <= 1e-24 * float(np.mean(table.loss)) ** 2:
-        return RunNoise(0.0, 0.0, "unknown")
+            squares[k], dof[k] = float(rest @ rest) * (free / len(rest) if shape == "akima" else 1.0), free
+    if dof.sum() == 0 or squares.sum() <= 1e-24 * float(np.mean(table.loss)) ** 2:
+        return RunNoise((0.0,) * count, (0.0,) * count, True, "unknown")
     # rows read from one run share its noise: there are only so many independent pieces of it
-    rows = np.concatenate(used)
+    rows = np.concatenate([r for r, free in zip(table.budgets, dof, strict=True) if free > 0])
     pieces = len(np.unique(table.run[rows])) / len(rows)
-    return RunNoise(float(np.sqrt(squares / dof)), max(1.0, dof * pieces), "residuals")
+    return RunNoise(*_moderated(squares, dof, pieces), "residuals")
+
+
+def _moderated(squares: Array, dof: Array, pieces: float = 1.0) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+    """SD and degrees of freedom of each budget, borrowing from the others as far as their variances agree.
+
+    Variances that differ no more than chance are pooled; else each is drawn towards their common prior, an inverse
+    chi-square whose own degrees of freedom come from the spread of the log variances. So a budget with wild runs
+    doesn't make the others look wild. Source: Smyth 2004 (Stat. Appl. Genet. Mol. Biol. 3), section 6.
+    """
+    held = dof > 0
+    d, s2 = dof[held], np.maximum(squares[held] / dof[held], 1e-12 * squares.sum() / dof.sum())
+    log_s2 = np.log(s2) - special.digamma(d / 2) + np.log(d / 2)
+    spread = float(np.var(log_s2, ddof=1) - np.mean(special.polygamma(1, d / 2))) if len(d) > 1 else 0.0
+    if spread <= 1e-6:
+        sd, total = float(np.sqrt(squares.sum() / dof.sum())), max(1.0, float(dof.sum()) * pieces)
+        return (sd,) * len(dof), (total,) * len(dof), True
+    # trigamma falls from infinity to 0, so a bracket this wide holds its inverse
+    prior = 2 * float(optimize.brentq(lambda x: float(special.polygamma(1, x)) - spread, 1e-6, 1e7))
+    prior_s2 = float(np.exp(np.mean(log_s2) + special.digamma(prior / 2) - np.log(prior / 2)))
+    moderate = (prior * prior_s2 + squares) / (prior + dof)
+    return tuple(np.sqrt(moderate).tolist()), tuple(np.maximum(1.0, prior + dof * pieces).tolist()), False
 
 
 def _column(name: str, values: Any | None, rows: int) -> NDArray[Any] | None:

@@ -22,7 +22,7 @@ from scipy import stats
 
 from isoloss.errors import TableError, UnknownNameError
 from isoloss.laws.allocation_line import FEWEST_BUDGETS, AllocationLine, Caution, fit_allocation_line
-from isoloss.laws.budgets import BudgetRuns, RunNoise, budget_runs, pooled_noise
+from isoloss.laws.budgets import BudgetRuns, RunNoise, budget_runs, run_noise
 from isoloss.laws.profile import FEWEST_SIZES, SHAPES, Shape, curvature_variance, minima, residuals, same_sizes
 
 Array = NDArray[np.float64]
@@ -113,16 +113,17 @@ def fit_isoflop(
     if shape not in SHAPES:
         raise UnknownNameError("shape", "shape", shape, SHAPES)
     table = budget_runs(C, N, D, loss, budget, runs, noise, width)
-    known = pooled_noise(table, shape, noise is not None)
+    known = run_noise(table, shape, noise is not None)
     profiles = _profiles(table, shape, known)
     # runs of one budget that differ a little in compute are moved to the same budget along the trend of L*(C),
     # which is the slope of L at fixed N too wherever N is optimal (envelope theorem)
     table = _moved(table, profiles)
-    known = pooled_noise(table, shape, noise is not None)
+    known = run_noise(table, shape, noise is not None)
     profiles = _profiles(table, shape, known)
     used = [p for p in profiles if p.status == "used"]
     rng = np.random.default_rng([seed, 17])
-    draws, inflation = _draws(table, used, shape, known, bootstrap, rng)
+    places = [k for k, p in enumerate(profiles) if p.status == "used"]
+    draws, inflation = _draws(table, places, shape, known, bootstrap, rng)
     x = np.log([p.budget for p in used])
     lines = []
     for name, z in (("N", np.log([p.n for p in used])), ("D", np.log([p.d for p in used]))):
@@ -133,7 +134,8 @@ def fit_isoflop(
 
 
 def _profiles(table: BudgetRuns, shape: Shape, noise: RunNoise) -> list[Profile]:
-    found = [_profile(table, rows, shape, noise) for rows in table.budgets]
+    pairs = zip(noise.sd, noise.dof, strict=True)
+    found = [_profile(table, rows, shape, *pair) for rows, pair in zip(table.budgets, pairs, strict=True)]
     good = sum(p.status == "used" for p in found)
     if good < FEWEST_BUDGETS:
         why = "; ".join(f"{p.budget:.3g}: {p.said}" for p in found if p.status != "used")[:400]
@@ -143,7 +145,7 @@ def _profiles(table: BudgetRuns, shape: Shape, noise: RunNoise) -> list[Profile]
     return found
 
 
-def _profile(table: BudgetRuns, rows: NDArray[np.int64], shape: Shape, noise: RunNoise) -> Profile:
+def _profile(table: BudgetRuns, rows: NDArray[np.int64], shape: Shape, sd: float, dof: float) -> Profile:
     x, y, weight = table.log_n[rows], table.loss[rows], table.weight[rows]
     sizes = len(np.unique(same_sizes(x)))
     mine = tuple(int(r) for r in rows)
@@ -154,13 +156,13 @@ def _profile(table: BudgetRuns, rows: NDArray[np.int64], shape: Shape, noise: Ru
     found = minima(x, y[None], weight, shape)
     at, least, bend = float(found.x[0]), float(found.loss[0]), float(found.curvature[0])
     doubt = float("nan")
-    if noise.dof > 0:
+    if dof > 0:
         if shape == "akima":  # convex, here, is that both ends lie above the minimum by more than noise
             ends = [int(np.argmin(x)), int(np.argmax(x))]
-            t = min((y[k] - least) / (noise.sd * np.sqrt(2 / weight[k])) for k in ends)
+            t = min((y[k] - least) / (sd * np.sqrt(2 / weight[k])) for k in ends)
         else:
-            t = bend / (noise.sd * np.sqrt(curvature_variance(x, weight, shape, at)))
-        doubt = float(stats.norm.sf(t) if np.isinf(noise.dof) else stats.t.sf(t, noise.dof))
+            t = bend / (sd * np.sqrt(curvature_variance(x, weight, shape, at)))
+        doubt = float(stats.norm.sf(t) if np.isinf(dof) else stats.t.sf(t, dof))
     blank = replace(blank, curvature=bend, doubt=doubt)
     turns_up = bend > 0 or (shape == "akima" and not found.inside[0])
     if not found.inside[0] and turns_up:
@@ -184,19 +186,24 @@ def _moved(table: BudgetRuns, profiles: list[Profile]) -> BudgetRuns:
 
 
 def _draws(
-    table: BudgetRuns, used: list[Profile], shape: Shape, noise: RunNoise, bootstrap: int, rng: np.random.Generator
+    table: BudgetRuns, places: list[int], shape: Shape, noise: RunNoise, bootstrap: int, rng: np.random.Generator
 ) -> tuple[dict[str, Array], Array]:
-    """Draws of ``ln N*``, ``ln D*`` and ``L*`` (B, used), and each draw's share of the noise SD (B,).
+    """Draws of ``ln N*``, ``ln D*`` and ``L*`` at the budgets in `places`, and each draw's share of the noise SD.
 
-    Every draw gives whole runs new noise (rows of one run the same) of a variance that is itself uncertain.
+    All are (B, used). Every draw gives whole runs new noise (rows of one run the same) of a variance that is itself
+    uncertain: one uncertainty for all budgets where they share the variance, else one each.
     """
     shock = rng.standard_normal((bootstrap, int(table.run.max()) + 1))
-    known = 0 < noise.dof < np.inf
-    inflation = np.sqrt(noise.dof / rng.chisquare(noise.dof, bootstrap)) if known else np.ones(bootstrap)
+    inflation = np.ones((bootstrap, len(places)))
+    dof = np.array([noise.dof[k] for k in places])
+    if dof.min() > 0 and dof.max() < np.inf:
+        columns = 1 if noise.shared else len(places)
+        inflation = np.sqrt(dof / rng.chisquare(dof[:columns], (bootstrap, columns)))
     draws: dict[str, list[Array]] = {"N": [], "D": [], "L": []}
-    for p in used:
-        rows = np.array(p.rows)
-        error = shock[:, table.run[rows]] * (noise.sd / np.sqrt(table.weight[rows])) * inflation[:, None]
+    for column, k in enumerate(places):
+        rows = table.budgets[k]
+        sd = noise.sd[k] / np.sqrt(table.weight[rows])
+        error = shock[:, table.run[rows]] * sd * inflation[:, column, None]
         found = minima(table.log_n[rows], table.loss[rows] + error, table.weight[rows], shape)
         draws["N"].append(found.x)
         draws["D"].append(table.log_tokens(rows, found.x))

@@ -36,10 +36,11 @@ def print_isoflop(check: CrossCheck, console: Console) -> None:
         if way.said:
             _say(console, f"* {way.name}: {words.plain(way.said, 400)}", "dim")
     if check.allocations:
-        table = _table("compute", "N*", "D*", "decades out")
+        table = _table("compute", "", "optimum", "decades out")
         for a in check.allocations:
-            n_said, d_said = _known(a.n, a.n_interval), _known(a.d, a.d_interval)
-            table.add_row(words.scientific(a.at, 3), n_said, d_said, words.number(a.decades_out, 2))
+            cells = (words.scientific(a.at, 3), words.number(a.decades_out, 2))
+            table.add_row(cells[0], "N*", _known(a.n, a.n_interval), cells[1])
+            table.add_row("", "D*", _known(a.d, a.d_interval), "")
         _show(console, "At the budgets asked for, with 95% intervals", table)
     console.print()
     for caution in check.fitted.cautions:
@@ -66,9 +67,9 @@ def _profiles(fitted: IsoflopFit, console: Console) -> None:
         _say(console, f"{words.scientific(p.budget, 3)} is left out, {p.status}: {words.plain(p.said, 200)}", "dim")
     noise = fitted.noise
     if noise.source in ("replicates", "residuals"):
-        behind = f"{noise.source}, {noise.dof:.0f} degrees of freedom"
-        said = f"A run's loss scatters by {words.number(noise.sd, 2)} ({behind})."
-        _say(console, said, "dim")
+        low, high = words.number(min(noise.sd), 2), words.number(max(noise.sd), 2)
+        behind = f"{noise.source}, {min(noise.dof):.0f} degrees of freedom"
+        _say(console, f"A run's loss scatters by {low if low == high else f'{low} to {high}'} ({behind}).", "dim")
 
 
 def _crossings(fitted: EnvelopeFit, console: Console) -> None:
