@@ -446,6 +446,14 @@ def test_an_expression_undefined_everywhere_is_refused_when_fitted() -> None:
 # --- laws in Python
 
 
+def test_the_expression_of_the_documentation() -> None:
+    page = (ROOT / "docs" / "laws.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    there = {"flops": BUDGETS, "loss": 1.7 + 0.6 * (BUDGETS / 1e18) ** -0.1}
+    exec(code, there)
+    assert there["fitted"].params == pytest.approx({"E": 1.7, "A": 0.6, "alpha": 0.1}, rel=1e-5)  # type: ignore[attr-defined]
+
+
 def test_the_plug_in_of_the_documentation(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "laws.md").read_text()
     (code,) = re.findall(r"```python plug-in\n(.*?)```", page, re.DOTALL)

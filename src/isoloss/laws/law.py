@@ -1,7 +1,7 @@
 """What a scaling law is to the fitting engine: named parameters and one function with its derivative.
 
 A law is one file of `isoloss.laws.forms` (or anybody's) that subclasses `Law` and registers itself; see
-`isoloss.laws.forms.power_terms` for the shortest example and ``docs/extending.md`` for one of your own.
+`isoloss.laws.forms.power_terms` for the shortest example and ``docs/laws.md`` for one of your own.
 """
 
 from __future__ import annotations
