@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,13 @@ from hypothesis import strategies as st
 
 from isoloss.errors import TableError
 from isoloss.gains import ArmRuns, GainCurve, compare, seeds_to_resolve, smallest_resolvable_gain, to_json
+from isoloss.gains.ladder import ladder_of
+from isoloss.gains.modelled import sane_slope
 from isoloss.gains.monotone import isotonic_decreasing, monotone_curve
+from isoloss.gains.noise import draw_rung_means, estimate_noise
+from isoloss.gains.phantoms import SeedNoise, budgets_of, phantom
+from isoloss.gains.result import Crossover, GainPoint, Slope
+from isoloss.gains.verdict import Reading, verdict
 
 FLOOR, SCALE, EXPONENT, FIRST = 1.8, 60.0, 0.10, 1e15
 
@@ -468,3 +475,131 @@ def test_seeds_to_resolve_is_the_fewest(gain: float, sd: float) -> None:
     if n is not None:
         assert smallest_resolvable_gain(n, sd, 0.08, rungs=6) <= gain
         assert n == 1 or smallest_resolvable_gain(n - 1, sd, 0.08, rungs=6) > gain
+
+
+# -- words that say no more than is known ----------------------------------------------------------------------------
+
+
+def test_two_rungs_or_a_sliver_of_overlap_tell_no_trend() -> None:
+    two = run(arm("old", rungs=2), arm("new", rungs=2, gain=1.3, seed=1))
+    assert two.verdict.trend == "unknown" and two.slope.interval is None
+    assert "needs 3" in two.verdict.sentence and "at least 3 rungs" in two.verdict.sentence
+    narrow = arm("old", rungs=4), arm("new", rungs=4, gain=2.5, seed=1)
+    squeezed = [
+        ArmRuns(a.name, FIRST * (a.resource / FIRST) ** 0.25, a.quality, a.rung, a.pair, a.cluster) for a in narrow
+    ]
+    curve = run(*squeezed)
+    assert curve.verdict.trend == "unknown" and "decades" in curve.slope.note
+    wide = run(arm("old", sd=0.001), arm("new", exponent=0.12, gain=1.3, sd=0.001, seed=1))
+    assert wide.verdict.trend == "grows"
+
+
+def test_without_overlap_the_next_step_is_a_rung_and_not_seeds() -> None:
+    curve = run(arm("old", rungs=3), arm("new", rungs=3, gain=200.0, seed=1))
+    assert "more seeds" not in curve.verdict.sentence and "Run old at a larger budget" in curve.verdict.sentence
+    assert "no quality in common" in curve.slope.note
+
+
+def test_an_overlap_too_short_for_a_slope_is_not_called_none() -> None:
+    curve = run(arm("old", rungs=3, sd=0.02), arm("new", rungs=3, gain=15.0, sd=0.02, seed=1))
+    assert curve.overlap is not None and any(p.region == "measured" for p in curve.points)
+    assert all("no quality in common" not in s.note for s in curve.slopes)
+    assert "no-overlap" not in codes(curve)
+
+
+@pytest.mark.parametrize("interval", [(0.01, math.inf), (0.0, 3.0), (0.0, math.inf), (0.8, 1.4)])
+def test_an_unsettled_level_reads_as_a_sentence(interval: tuple[float, float]) -> None:
+    words = Reading("old", "new", "flops", "loss", str, (0.95, 1.05), 0.02, 0.95, 3.0, advice="Run old again.")
+    nowhere = Crossover(None, None, "not identified", "")
+    for gain in (None, 1.1):
+        point = GainPoint("old", 10.0, gain, interval, "measured" if gain else "censored")
+        said = verdict([point], Slope(0.1, (-0.1, 0.3), "laws"), True, nowhere, words).sentence
+        assert "is 95%" not in said and "inf" not in said
+        assert ("more seeds" in said) == (interval == (0.8, 1.4))
+
+
+def test_absurd_slopes_are_not_identified() -> None:
+    assert sane_slope(-11242.0, (-20000.0, 0.5)) == (None, None)
+    assert sane_slope(0.1, (-11242.0, 0.5)) == (0.1, (-math.inf, 0.5))
+    assert sane_slope(math.nan, None) == (None, None)
+    new = arm("new", seed=1)
+    flat = with_quality(new, 3.0 + 1e-4 * np.random.default_rng(0).standard_normal(len(new.quality)))
+    curve = run(arm("old"), flat)
+    for value in (curve.slope.value, *(f.slope for f in curve.floors)):
+        assert value is None or abs(value) <= 10
+
+
+def test_a_huge_finite_loss_is_a_divergence() -> None:
+    old, new = arm("old"), arm("new", gain=1.5, seed=1)
+    q = new.quality.copy()
+    q[-1] = 1e30
+    as_infinite = q.copy()
+    as_infinite[-1] = np.inf
+    one, two = run(old, with_quality(new, q)), run(old, with_quality(new, as_infinite))
+    assert one.verdict.interval == two.verdict.interval
+    found = next(d for d in one.diagnostics if d.code == "diverged-runs")
+    assert "1e+30" in found.message and found.details["diverged"] == 1
+    q[new.rung == 0] = 1e30
+    assert run(old, with_quality(new, q)).verdict.level == "gain"
+
+
+def test_errors_that_fall_by_decades_a_rung_are_no_divergence() -> None:
+    rung = np.repeat(np.arange(4), 2)
+    quality = 10.0 ** -(2.0 * rung) * (1 + 0.01 * np.tile([0.0, 1.0], 4))
+    ladder = ladder_of(ArmRuns("a", 10.0**rung, quality, rung, np.tile(["0", "1"], 4), np.arange(8)))
+    assert ladder.diverged == 0 and len(ladder.rung) == 4
+
+
+def test_copies_are_not_taken_for_noiseless_repeats() -> None:
+    old, new = arm("old", sd=0.0), arm("new", gain=1.3, seed=1)
+    wobble = np.random.default_rng(3).standard_normal(6)[old.rung]
+    curve = run(with_quality(old, old.quality * np.exp(0.01 * wobble)), new)
+    assert "identical-replicates" in codes(curve)
+    first = next(r for r in curve.rungs if r.arm == "old")
+    assert first.interval[1] / first.interval[0] > 1.005
+
+
+def test_equal_losses_all_along_an_arm_are_refused() -> None:
+    with pytest.raises(TableError, match="all 18 qualities equal 3"):
+        run(arm("old"), with_quality(arm("new"), np.full(18, 3.0)))
+
+
+def test_branches_of_one_trunk_are_drawn_together() -> None:
+    """Noise that a trunk hands to all its branches tells less than as many independent runs."""
+    seeds = 6
+    trunk = np.random.default_rng(0).standard_normal(seeds)
+    noise = np.tile(trunk, 6)
+    old, new = arm("old", seeds=seeds, noise=noise), arm("new", seeds=seeds, gain=1.4, seed=1)
+    branched = ArmRuns("old", old.resource, old.quality, old.rung, old.pair, np.char.add("trunk-", old.pair))
+    apart, together = (estimate_noise(ladder_of(o), ladder_of(new)) for o in (old, branched))
+    assert apart.trunk == (0.0, 0.0) and together.trunk[0] == pytest.approx(1.0, abs=0.05)
+    assert together.dof[0] == pytest.approx(seeds - 1, rel=0.1) and apart.dof[0] == 6 * (seeds - 1)
+    drawn = draw_rung_means(ladder_of(branched), ladder_of(new), together, 4000, np.random.default_rng(0))[0]
+    assert np.corrcoef(drawn.T)[0, 5] > 0.95
+    curve, plain = run(branched, new, draws=2000), run(old, new, draws=2000)
+    assert "shared-trunk" in codes(curve) and "shared-trunk" not in codes(plain)
+    assert np.ptp(np.log(curve.verdict.interval)) > np.ptp(np.log(plain.verdict.interval))
+
+
+def test_different_floors_are_pointed_out() -> None:
+    lab = phantom("constant", SeedNoise(0.001), rungs=8, floors=(1.8, 1.5))
+    curve = run(*lab.runs(list(budgets_of(8)), 3, np.random.default_rng(0)))
+    assert "floors-differ" in codes(curve)
+    same = phantom("constant", SeedNoise(0.001), rungs=8)
+    assert "floors-differ" not in codes(run(*same.runs(list(budgets_of(8)), 3, np.random.default_rng(0))))
+
+
+def test_a_million_runs_group_in_linear_time() -> None:
+    def seconds(n: int) -> float:
+        rng = np.random.default_rng(0)
+        rung = rng.integers(0, 8, n)
+        pair = (np.arange(n) // 8).astype(str)
+        runs = ArmRuns("a", 4.0**rung, (3 - 0.1 * rung) * np.exp(0.01 * rng.standard_normal(n)), rung, pair, pair)
+        start = time.perf_counter()
+        ladder = ladder_of(runs)
+        taken = time.perf_counter() - start
+        assert int(ladder.runs.sum()) == n and np.all(np.diff(ladder.log_q) < 0)
+        return taken
+
+    few, many = min(seconds(10_000) for _ in range(3)), seconds(300_000)
+    assert many < 30 * few * 5

@@ -19,11 +19,20 @@ from isoloss.gains.crossover import crossover
 from isoloss.gains.estimate import Estimator, amount
 from isoloss.gains.exact import compare_exact
 from isoloss.gains.ladder import Ladder, ladder_of
-from isoloss.gains.measured import measure, measured_slope, quantile_interval
-from isoloss.gains.modelled import check_floor, evidence, fit_laws, floor_name, summaries, treatments
+from isoloss.gains.measured import Measured, measure, measured_slope, quantile_interval
+from isoloss.gains.modelled import (
+    SLOPE_LIMIT,
+    check_floor,
+    evidence,
+    fit_laws,
+    floor_name,
+    sane_slope,
+    summaries,
+    treatments,
+)
 from isoloss.gains.noise import Noise, draw_rung_means, estimate_noise
 from isoloss.gains.result import GainCurve, Interval, RungSummary, Slope
-from isoloss.gains.verdict import Reading, verdict
+from isoloss.gains.verdict import LEAST_RUNGS, LEAST_SPAN, Reading, verdict
 
 Array = NDArray[np.float64]
 MODES = ("curve", "frontier", "exact")
@@ -103,11 +112,13 @@ def compare(
     asked = tuple(estimate.at_budget(i, float(c)) for i in _INDICES for c in at)
     crossing = crossover(curves, law, level, known)
     seeds = float(np.mean([a.runs.mean() for a in ladders]))
-    judged = verdict(estimate.levels(), slope, agrees, crossing, replace(reading, seeds=seeds, known=known))
+    reading = replace(reading, seeds=seeds, known=known, advice=_advice(ladders, curves, words))
+    judged = verdict(estimate.levels(), slope, agrees, crossing, reading)
     found = chain(
         *(notes.ladder_diagnostics(a, mode == "frontier") for a in ladders),
         notes.noise_diagnostics(ladders, noise),
         notes.law_diagnostics(law, floor_name(asked_floor), known),
+        notes.floor_diagnostics(laws),
         notes.gain_diagnostics(curves, points, asked, crossing),
         notes.slope_diagnostics(*sorted(slopes, key=lambda s: s.basis)),
         notes.resolution_diagnostics(ladders, noise, curves, judged.gain, level),
@@ -155,32 +166,64 @@ def _slopes(estimate: Estimator, span: Interval, as_asked: bool) -> tuple[Slope,
     """The slopes from the laws and from the measured gains over the overlap, in order of preference.
 
     Both cover in calibration and that of the laws is the narrower, so it comes first; unless the laws could not be
-    fitted with the floor that was asked for (too few rungs).
+    fitted with the floor that was asked for (too few rungs). Without `LEAST_RUNGS` rungs an arm and `LEAST_SPAN`
+    decades of baseline budget over which both are measured, a slope has no interval and so there is no trend.
     """
-    law = estimate.laws[0]
-    drawn = law.slope(span)
-    interval = quantile_interval(drawn[1:], drawn[1:], estimate.level) if estimate.known else None
-    value = float(drawn[0]) if np.isfinite(drawn[0]) else None
-    note = "" if estimate.known else "no rung was repeated, so the noise is unknown"
-    if estimate.curves.window is None and estimate.known:
-        note = "the ladders do not overlap in quality, so this rests on the laws alone"
-    modelled = Slope(value, interval, f"laws, floor {law.kind}", note)
-    if estimate.curves.window is None:
-        note = "the ladders do not overlap in quality"
-        return modelled, Slope(None, None, "measured gains", note)
-    drawn = measured_slope(estimate.curves, span)
-    interval = quantile_interval(drawn[1:], drawn[1:], estimate.level) if estimate.known else None
-    decades = (span[1] - span[0]) / np.log(10)
-    note = f"over {decades:.1f} decades of overlap" if estimate.known else modelled.note
-    measured = Slope(float(drawn[0]), interval, "measured gains", note)
+    law, window = estimate.laws[0], estimate.curves.window
+    decades = 0.0 if window is None else (window[1] - window[0]) / np.log(10)
+    fewest = min(estimate.ladders, key=lambda a: len(a.log_c))
+    short = ""
+    if not estimate.known:
+        short = "no rung was repeated, so the noise is unknown"
+    elif len(fewest.log_c) < LEAST_RUNGS:
+        short = f"{fewest.name} has {len(fewest.log_c)} rungs, and a trend needs {LEAST_RUNGS} an arm"
+    elif window is None:
+        how = "no quality in common" if estimate.curves.overlap is None else "too little quality in common"
+        short = f"the ladders have {how} for a trend"
+    elif decades < LEAST_SPAN:
+        short = f"both arms are measured over {decades:.1f} decades, and a trend needs {LEAST_SPAN:g}"
+
+    def slope(drawn: Array, basis: str, note: str) -> Slope:
+        ends = quantile_interval(drawn[1:], drawn[1:], estimate.level) if estimate.known else None
+        value, interval = sane_slope(float(drawn[0]), ends)
+        if value is None:
+            note = f"its slope is not identified (beyond ±{SLOPE_LIMIT:g}, where a curve is all but flat)"
+        return Slope(value, None if short else interval, basis, short or note)
+
+    modelled = slope(law.slope(span), f"laws, floor {law.kind}", "")
+    if window is None:
+        return modelled, Slope(None, None, "measured gains", short)
+    measured = slope(measured_slope(estimate.curves, span), "measured gains", f"over {decades:.1f} decades of overlap")
     return (modelled, measured) if as_asked else (measured, modelled)
+
+
+def _advice(ladders: tuple[Ladder, Ladder], curves: Measured, budget: Callable[[float], str]) -> str:
+    """Which rung to run where the arms share too few qualities for a bounded gain or a trend."""
+    fewest = min(ladders, key=lambda a: len(a.log_c))
+    if len(fewest.log_c) < LEAST_RUNGS:
+        return f"Give {fewest.name} at least {LEAST_RUNGS} rungs; more seeds of these can't tell a trend."
+
+    def beyond(a: Ladder) -> str:
+        return budget(float(f"{np.exp(2 * a.log_c[-1] - a.log_c[-2]):.3g}"))
+
+    def below(a: Ladder) -> str:
+        return budget(float(f"{np.exp(2 * a.log_c[0] - a.log_c[1]):.3g}"))
+
+    ahead, behind = sorted(ladders, key=lambda a: float(a.log_q.min()))
+    if curves.overlap is None:
+        return (
+            f"Run {behind.name} at a larger budget than its {budget(amount(behind.log_c[-1]))}, the next step being "
+            f"{beyond(behind)}, or {ahead.name} at {below(ahead)}: so far they reach no quality in common."
+        )
+    return f"Run {behind.name} one rung higher, at {beyond(behind)}, to widen the overlap; more seeds alone do not."
 
 
 def _rungs(ladder: Ladder, noise: Noise, arm: int, level: float) -> list[RungSummary]:
     """The dots of the figures: rung means with t intervals from the pooled noise."""
     known = noise.source != "unknown"
     t = float(stats.t.ppf((1 + level) / 2, noise.dof[arm])) if known else np.inf
-    half = t * noise.mean_sd(arm, ladder)
+    # with a single degree of freedom and noise of many times the quality, an end can lie beyond any float
+    half = np.minimum(t * noise.mean_sd(arm, ladder), 600.0)
     return [
         RungSummary(
             arm=ladder.name,

@@ -16,6 +16,7 @@ from isoloss.gains.result import Crossover, Diagnostic, GainPoint, Slope
 from isoloss.gains.wording import signed, times
 
 FEW_SCALES = 3
+FLOORS_DIFFER = 6.6  # fall of chi-square on freeing one floor: p = 0.01 with known noise
 EDGE_SHARE = 0.25  # of bootstrap draws with the floor at the edge of its range, worth a warning
 
 
@@ -31,12 +32,23 @@ def ladder_diagnostics(ladder: Ladder, frontier: bool) -> Iterator[Diagnostic]:
         )
     if ladder.diverged:
         lost = f"; rungs {list(ladder.lost)} are left out, as half or more diverged" if ladder.lost else ""
+        if ladder.exploded:
+            lost += f"; finite losses up to {ladder.exploded:.3g} are far above the first rung's and count as diverged"
         yield Diagnostic(
             "diverged-runs",
             "warning",
             f"{ladder.diverged} run(s) of {ladder.name} diverged and count as infinite: "
             f"their rungs are summarised by the median over all runs{lost}.",
-            {"arm": ladder.name, "diverged": ladder.diverged, "lost": list(ladder.lost)},
+            {"arm": ladder.name, "diverged": ladder.diverged, "lost": list(ladder.lost), "exploded": ladder.exploded},
+        )
+    if ladder.trunks:
+        yield Diagnostic(
+            "shared-trunk",
+            "info",
+            f"{ladder.trunks} cluster(s) of {ladder.name} have runs on several rungs (branches of one trunk, or points "
+            "of one run), whose noise is drawn with the correlation that the repeats show; noise common to all runs of "
+            "the arm can't be seen.",
+            {"arm": ladder.name, "clusters": ladder.trunks},
         )
     rises = np.flatnonzero(np.diff(ladder.log_q) > 0)
     if rises.size:
@@ -74,6 +86,15 @@ def noise_diagnostics(ladders: tuple[Ladder, Ladder], noise: Noise) -> Iterator[
             f"No rung of {' or '.join(single)} was run with a second seed, so {how}.",
             {"arms": single, "source": noise.source},
         )
+    for a, same in zip(ladders, noise.identical, strict=True):
+        if same:
+            yield Diagnostic(
+                "identical-replicates",
+                "warning",
+                f"All repeats of {a.name} are identical to the last digit, which says nothing about noise (is the seed "
+                "used, or are they copies?); noise is taken from elsewhere.",
+                {"arm": a.name, "source": noise.source},
+            )
     shared = set(ladders[0].rung.tolist()) & set(ladders[1].rung.tolist())
     if shared and not single and not noise.common.any():
         yield Diagnostic(
@@ -125,6 +146,23 @@ def law_diagnostics(law: Modelled, asked: str, known: bool) -> Iterator[Diagnost
             f"Rung means scatter about the laws more than seeds explain (p = {law.lack_of_fit_p:.2g}); "
             f"intervals that rest on a law are widened {law.inflation:.2g}-fold.",
             {"p": law.lack_of_fit_p, "inflation": law.inflation},
+        )
+
+
+def floor_diagnostics(laws: list[Modelled]) -> Iterator[Diagnostic]:
+    """Whether the data prefer a floor for each arm to the shared one that was chosen."""
+    free = next((m for m in laws if m.kind == "free"), None)
+    if laws[0].kind != "shared" or free is None or free.lack_of_fit_p is None:
+        return
+    drop = laws[0].chi2 - free.chi2
+    if drop > FLOORS_DIFFER:
+        own = ", ".join(f"{e:.3g}" for e in free.fits.floor[0])
+        yield Diagnostic(
+            "floors-differ",
+            "warning",
+            f"A floor for each arm ({own}) fits better than a shared one (chi-square falls by {drop:.1f}); if the "
+            "floors differ, so do gains beyond the data: see them with a free floor.",
+            {"chi2_drop": drop, "floors": free.fits.floor[0].tolist()},
         )
 
 

@@ -14,7 +14,7 @@ from isoloss.errors import TableError
 from isoloss.gains.arms import ArmRuns
 from isoloss.gains.ladder import check_runs
 from isoloss.gains.result import Band, Crossover, Diagnostic, GainCurve, GainPoint, Interval, Region, RungSummary, Slope
-from isoloss.gains.verdict import Reading, verdict
+from isoloss.gains.verdict import LEAST_RUNGS, LEAST_SPAN, Reading, verdict
 
 Array = NDArray[np.float64]
 ByBudget = Literal["old", "new"]
@@ -53,7 +53,7 @@ def compare_exact(
         return GainPoint(index, float(np.exp(x)), float(np.exp(log_gain[i])), ends[i], "measured")
 
     points = [point(index, i) for index in _INDICES for i in range(len(rungs))]
-    slope = _slope(log_old, log_gain, n, sd, dof, t)
+    slope = _slope(log_old, log_gain, n, sd, dof, t, reading.level)
     reason = "qualities are equal by construction, so the curves coincide"
     crossing = Crossover(None, None, "not identified", reason)
     judged = verdict([points[len(rungs) - 1]], slope, True, crossing, reading)
@@ -111,10 +111,15 @@ def _ratios(baseline: ArmRuns, candidate: ArmRuns, tolerance: float) -> tuple[li
     return rungs, np.array([np.mean(budgets[r]) for r in rungs]), np.array([v.mean() for v in values]), values
 
 
-def _slope(x: Array, y: Array, n: NDArray[np.int64], sd: float, dof: int, t: float) -> Slope:
+def _slope(x: Array, y: Array, n: NDArray[np.int64], sd: float, dof: int, t: float, level: float) -> Slope:
     """Weighted line through rung gains; its interval from pooled noise or the residuals, whichever is larger."""
     if len(x) < 2 or np.ptp(x) < 1e-9:
         return Slope(None, None, "ratios", "one rung only")
+    short = ""
+    if len(x) < LEAST_RUNGS:
+        short = f"there are {len(x)} rungs, and a trend needs {LEAST_RUNGS}"
+    elif np.ptp(x) < LEAST_SPAN * math.log(10):
+        short = f"the rungs span {np.ptp(x) / math.log(10):.1f} decades, and a trend needs {LEAST_SPAN:g}"
     dx = x - np.average(x, weights=n)
     value = float(np.sum(n * dx * y) / np.sum(n * dx * dx))
     residual = y - np.average(y, weights=n) - value * dx
@@ -122,9 +127,10 @@ def _slope(x: Array, y: Array, n: NDArray[np.int64], sd: float, dof: int, t: flo
     scatter = math.sqrt(float(np.sum(n * residual**2)) / spare) if spare else 0.0
     half = t * sd if dof else 0.0
     if scatter > sd:
-        half = float(stats.t.ppf(0.975, spare)) * scatter
+        half = float(stats.t.ppf((1 + level) / 2, spare)) * scatter
     half /= math.sqrt(float(np.sum(n * dx * dx)))
-    return Slope(value, (value - half, value + half), "ratios", f"line through {len(x)} rungs")
+    ends = None if short else (value - half, value + half)
+    return Slope(value, ends, "ratios", short or f"line through {len(x)} rungs")
 
 
 def _band(index: ByBudget, log_old: Array, log_gain: Array, half: Array) -> Band:

@@ -17,6 +17,8 @@ from isoloss.laws.power import PowerFits, fit_power_laws
 
 Array = NDArray[np.float64]
 
+SLOPE_LIMIT = 10.0  # of d ln G / d ln C, beyond which it is called not identified
+
 
 @dataclass(frozen=True, eq=False)
 class Modelled:
@@ -54,6 +56,21 @@ class Modelled:
         gain = self.log_gain("old", np.array(span))
         with np.errstate(invalid="ignore"):
             return (gain[:, 1] - gain[:, 0]) / (span[1] - span[0])
+
+
+def sane_slope(value: float, interval: Interval | None) -> tuple[float | None, Interval | None]:
+    """A slope and its interval as far as they are identified.
+
+    A slope of -10 says that one exponent is eleven times the other (``1 - alpha_old / alpha_new``); published ones
+    differ by less than threefold, and beyond it a flat stretch of a curve is divided by nothing. There the slope is
+    None, and an interval's end beyond ±10 is infinite.
+    """
+    if not abs(value) <= SLOPE_LIMIT:
+        return None, None
+    if interval is None:
+        return value, None
+    low, high = interval
+    return value, (low if low >= -SLOPE_LIMIT else -np.inf, high if high <= SLOPE_LIMIT else np.inf)
 
 
 def floor_name(floor: str | float) -> str:
@@ -135,6 +152,7 @@ def evidence(
     """One row of the floors table: how well the treatment fits and the slope it implies."""
     slope = law.slope(span)
     interval = quantile_interval(slope[1:], slope[1:], level) if known else (-np.inf, np.inf)
+    value, ends = sane_slope(float(slope[0]), interval)
     return FloorEvidence(
         kind=law.kind,
         floors={a.name: float(law.fits.floor[0, k]) for k, a in enumerate(ladders)},
@@ -142,8 +160,8 @@ def evidence(
         dof=law.dof,
         aicc=law.aicc,
         lack_of_fit_p=law.lack_of_fit_p,
-        slope=float(slope[0]) if np.isfinite(slope[0]) else None,
-        slope_interval=interval,
+        slope=value,
+        slope_interval=ends,
         chosen=chosen,
     )
 

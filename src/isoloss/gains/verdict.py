@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from isoloss.gains import wording
 from isoloss.gains.result import Crossover, GainPoint, Interval, Level, Slope, Trend, Verdict
 
+LEAST_RUNGS = 3  # an arm, for a trend to be told
+LEAST_SPAN = 0.5  # decades of baseline budget over which both arms are measured, for a trend to be told
+
 
 @dataclass(frozen=True)
 class Reading:
     """The words and thresholds of a verdict: names, units, regions of practical equivalence, seeds a rung.
 
-    `known` is False where no run was repeated, so that nothing is known about noise.
+    `known` is False where no run was repeated, so that nothing is known about noise. `advice` names the rung to run
+    where no number of seeds would bound the gain or tell its trend.
     """
 
     baseline: str
@@ -27,6 +31,7 @@ class Reading:
     level: float
     seeds: float
     known: bool = True
+    advice: str = ""
 
 
 def level_of(interval: Interval, rope: Interval) -> Level:
@@ -69,7 +74,7 @@ def verdict(candidates: list[GainPoint], slope: Slope, agrees: bool, crossing: C
         ends = f"{wording.budget(crossing.interval[0])} to {wording.budget(crossing.interval[1])}"
         parts.append(f"The curves cross at {reading.budget(crossing.value)} ({reading.level:.0%} {ends}).")
     if "unknown" in (level, trend):
-        parts.append(_what_would_settle(reading))
+        parts.append(_what_would_settle(reading, _unbounded(point) and level == "unknown", slope))
     return Verdict(level, trend, " ".join(parts), point.at, point.gain, point.interval)
 
 
@@ -85,8 +90,13 @@ def _level_sentence(point: GainPoint, level: Level, r: Reading) -> str:
     if level in ("none", "unknown"):
         ends = f"{percent} {wording.between(low, high)}"
         if low == 0 and math.isinf(high):
-            ends = "with no bound on it" if r.known else "with no interval"
-        gain = f"the gain is {ends}" if point.gain is None else f"the gain is {wording.times(point.gain)}× ({ends})"
+            ends = "no bound on it" if r.known else "no interval"
+        if point.gain is not None:
+            gain = f"the gain is {wording.times(point.gain)}× ({ends})"
+        elif low == 0 and math.isinf(high):
+            gain = f"nothing is known of the gain: {ends}"
+        else:
+            gain = f"all that is known of the gain is that it is {wording.between(low, high)} ({percent})"
         if level == "unknown":
             return f"Not enough evidence of a gain or a loss: at {where}, {gain}."
         margin = max(r.rope[1] - 1, 1 - r.rope[0])
@@ -104,8 +114,7 @@ def _level_sentence(point: GainPoint, level: Level, r: Reading) -> str:
 def _trend_sentence(slope: Slope, trend: Trend, level: Level, agrees: bool, r: Reading) -> str:
     if slope.value is None or slope.interval is None:
         return f"Whether it changes with scale is not known{': ' + slope.note if slope.note else ''}."
-    low, high = slope.interval
-    figures = f"slope {wording.signed(slope.value)}, {r.level:.0%} {wording.signed(low)} to {wording.signed(high)}"
+    figures = f"slope {wording.signed(slope.value)}, {r.level:.0%} {wording.slopes(*slope.interval)}"
     if not agrees:
         return (
             f"Whether it changes with scale is not known: the estimates of its slope contradict each other ({figures})."
@@ -119,9 +128,16 @@ def _trend_sentence(slope: Slope, trend: Trend, level: Level, agrees: bool, r: R
     return f"The gain {trend} with scale ({figures})."
 
 
-def _what_would_settle(r: Reading) -> str:
+def _unbounded(point: GainPoint) -> bool:
+    low, high = _interval(point)
+    return low == 0 or math.isinf(high)
+
+
+def _what_would_settle(r: Reading, unbounded: bool, slope: Slope) -> str:
     if not r.known:
         return "Repeat every rung with at least two seeds: without repeats there is no interval."
+    if r.advice and (unbounded or slope.interval is None):
+        return r.advice
     extra = max(1, round(3 * r.seeds))
     seeds = f"About {extra} more seeds per rung and arm would halve the intervals"
     return f"{seeds}; a larger rung tells most about the trend."

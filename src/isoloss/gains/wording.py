@@ -60,6 +60,19 @@ def signed(value: float) -> str:
     return text.replace("-", "−").replace("inf", "∞")
 
 
+def slopes(low: float, high: float) -> str:
+    """An interval of slopes: ``−0.04 to 0.31``; one-sided ones as ``above −0.04`` and ``below 0.31``.
+
+    >>> slopes(-0.04, 0.31), slopes(-math.inf, 0.5), slopes(-0.2, math.inf)
+    ('−0.040 to 0.31', 'below 0.50', 'above −0.20')
+    """
+    if math.isinf(low) and math.isinf(high):
+        return "anything"
+    if math.isinf(low):
+        return f"below {signed(high)}"
+    return f"above {signed(low)}" if math.isinf(high) else f"{signed(low)} to {signed(high)}"
+
+
 def resource_words(resource: str) -> str:
     """A resource column as words: ``train_flops`` is ``training FLOPs``."""
     words = {"flops": "FLOPs", "train": "training", "params": "parameters"}
