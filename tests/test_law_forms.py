@@ -256,6 +256,7 @@ def test_two_breaks_are_recovered_in_order() -> None:
     law.columns = ("C",)
     y = losses(law, {"C": x}, params)
     assert fit(Broken(2), {"C": x}, y, bootstrap=0, resample="none").params == pytest.approx(params, rel=1e-4)
+    np.testing.assert_allclose(losses(ExpressionLaw(law.formula, ["x"]), {"x": x}, params), y, rtol=1e-10)
     swapped = {**params, "c1": 0.3, "c2": -0.15, "d1": 1e20, "d2": 1e17, "f1": 0.5, "f2": 0.3}
     np.testing.assert_allclose(losses(law, {"C": x}, swapped), y, rtol=1e-12)
     ordered = law.natural({k: np.asarray(v) for k, v in swapped.items()}, {"C": 1.0}, 1.0)

@@ -30,13 +30,14 @@ class Broken(Law):
     name = "broken"
     summary = "a smoothly broken power law above a floor (BNSL), in one column"
     source = "Caballero et al. 2023, arXiv 2210.14891, eq. 1"
-    formula = "a + b * x**-c0 * (1 + (x / d1)**(1 / f1))**(-c1 * f1)"
 
     def __init__(self, breaks: int = 1) -> None:
         if not 1 <= breaks <= 4:
             raise TableError("breaks", f"{breaks} is not 1 to 4", "take as few as the table shows")
         self.columns = ("*",)
         self.breaks = breaks
+        bends = (f"(1 + (x / d{i})**(1 / f{i}))**(-c{i} * f{i})" for i in range(1, breaks + 1))
+        self.formula = " * ".join(("a + b * x**-c0", *bends))
         slopes = tuple(Parameter(f"c{i}", -5.0, 5.0, log=False) for i in range(breaks + 1))
         places = tuple(Parameter(f"d{i + 1}", 1e-6, 1e6) for i in range(breaks))
         widths = tuple(Parameter(f"f{i + 1}", 0.02, 3.0) for i in range(breaks))
