@@ -478,4 +478,4 @@ def test_every_law_is_documented_and_planted() -> None:
     for name in BUILTIN:
         law = find_law(name)
         assert page.count(f"| `{name}` |") == 2, name
-        assert law.name == name and law.summary and law.source and law.formula
+        assert law.name == name and law.summary and law.source and law.formula == type(law).formula

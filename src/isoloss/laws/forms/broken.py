@@ -30,6 +30,7 @@ class Broken(Law):
     name = "broken"
     summary = "a smoothly broken power law above a floor (BNSL), in one column"
     source = "Caballero et al. 2023, arXiv 2210.14891, eq. 1"
+    formula = "a + b * x**-c0 * (1 + (x / d1)**(1 / f1))**(-c1 * f1)"
 
     def __init__(self, breaks: int = 1) -> None:
         if not 1 <= breaks <= 4:
