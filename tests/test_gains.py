@@ -589,17 +589,17 @@ def test_different_floors_are_pointed_out() -> None:
     assert "floors-differ" not in codes(run(*same.runs(list(budgets_of(8)), 3, np.random.default_rng(0))))
 
 
-def test_a_million_runs_group_in_linear_time() -> None:
+def test_the_cost_of_grouping_runs_is_linear() -> None:
     def seconds(n: int) -> float:
         rng = np.random.default_rng(0)
         rung = rng.integers(0, 8, n)
         pair = (np.arange(n) // 8).astype(str)
         runs = ArmRuns("a", 4.0**rung, (3 - 0.1 * rung) * np.exp(0.01 * rng.standard_normal(n)), rung, pair, pair)
-        start = time.perf_counter()
+        start = time.process_time()
         ladder = ladder_of(runs)
-        taken = time.perf_counter() - start
+        taken = time.process_time() - start
         assert int(ladder.runs.sum()) == n and np.all(np.diff(ladder.log_q) < 0)
         return taken
 
-    few, many = min(seconds(10_000) for _ in range(3)), seconds(300_000)
-    assert many < 30 * few * 5
+    few, many = min(seconds(10_000) for _ in range(3)), seconds(200_000)
+    assert many < 20 * few * 6  # of its own processor time; a quadratic cost would be 20 times more
