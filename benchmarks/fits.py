@@ -31,7 +31,7 @@ from isoloss.gains import compare
 from isoloss.gains.phantoms import budgets_of, phantom
 from isoloss.laws import fit
 from isoloss.laws.descend import Problem, find_objective
-from isoloss.laws.optimum import scaled
+from isoloss.laws.optimum import refits, scaled, search
 from isoloss.laws.registry import find_law
 
 RESAMPLES, DELTA = 4000, 1e-3
@@ -81,12 +81,16 @@ def against_published(n: np.ndarray, d: np.ndarray, loss: np.ndarray, full: bool
     law = find_law("chinchilla")
     columns, units = scaled(law, {"N": n, "D": d}, loss)
     rows = len(loss)
+    weight = np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), size=RESAMPLES).astype(float)
+    goal = find_objective("huber-log", DELTA)
     began = time.perf_counter()
-    ours = fit("chinchilla", {"N": n, "D": d}, loss, bootstrap=RESAMPLES, objective="huber-log", delta=DELTA)
+    problem = Problem(law, law.prepare(columns), (loss / units.loss)[None], np.ones((1, rows)), goal)
+    optimum, facts = search(problem)
+    theta = refits(problem, optimum, weight, None, RESAMPLES)
     took = time.perf_counter() - began
-    print(f"ours: {ours.diagnostics['starts']} starts and {RESAMPLES} refits in {took:.2f} s")
-    print(f"ours: objective {ours.objective:.9e}, starts agreeing {ours.diagnostics['starts_agreeing']} of "
-          f"{ours.diagnostics['starts_polished']}")  # fmt: skip
+    print(f"ours: {facts['starts']} starts and {RESAMPLES} refits in {took:.2f} s")
+    print(f"ours: objective {facts['misfit']:.9e}, starts agreeing {facts['starts_agreeing']} of "
+          f"{facts['starts_polished']}")  # fmt: skip
 
     recipe, rng = Published(n, d, loss), np.random.default_rng(0)
     starts = recipe.starts()
@@ -98,12 +102,10 @@ def against_published(n: np.ndarray, d: np.ndarray, loss: np.ndarray, full: bool
     best = min(found, key=lambda f: f[1] if np.isfinite(f[1]) else np.inf)
     print(f"published: {len(tried)} of {len(starts)} starts, best objective {best[1]:.9e}; {search_time:.0f} s for all")
 
-    weight = np.random.default_rng([0, 3]).multinomial(rows, np.full(rows, 1 / rows), size=RESAMPLES).astype(float)
-    problem = Problem(law, law.prepare(columns), (loss / units.loss)[None], weight, find_objective("huber-log", DELTA))
-    mine = np.concatenate([
-        problem.part(np.arange(i, i + 500)).state(ours.theta_draws[i : i + 500], problem.target())[2]
-        for i in range(0, RESAMPLES, 500)
-    ])  # fmt: skip
+    copies = Problem(law, problem.data, problem.y, weight, goal)
+    mine = np.concatenate(
+        [copies.part(k).state(theta[k], copies.target())[2] for k in np.array_split(np.arange(RESAMPLES), 8)]
+    )
     some = np.arange(RESAMPLES) if full else np.arange(0, RESAMPLES, 40)
     began = time.perf_counter()
     with np.errstate(all="ignore"):
