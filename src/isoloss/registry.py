@@ -56,6 +56,10 @@ class Registry(Generic[T]):
         """File a class under `name`, without a card."""
         self._loaded[name] = cls
 
+    def from_module(self, module: str) -> list[str]:
+        """Names of what the module called `module` registered, sorted."""
+        return sorted(n for n, cls in self._loaded.items() if cls.__module__ == module)
+
     def names(self) -> list[str]:
         """All known names, sorted; imports nothing."""
         return sorted({*self.builtin, *self._loaded, *(e.name for e in entry_points(group=self.group))})
@@ -91,8 +95,8 @@ class Registry(Generic[T]):
 _PLUGIN_DIGESTS: dict[str, str] = {}
 
 
-def load_plugin(path: Path) -> None:
-    """Import a Python file that registers algorithms or tasks, once per content.
+def load_plugin(path: Path) -> str:
+    """Import a Python file that registers algorithms, tasks or laws, once per content; returns its module's name.
 
     Its SHA-256 becomes part of the identity of every run that uses it, so an edited file never reuses old runs.
     """
@@ -102,7 +106,7 @@ def load_plugin(path: Path) -> None:
         raise StudyError(path, f"plug-in can't be read ({error.strerror})", "check `plugins` in the study") from error
     name = f"isoloss_plugin_{path.stem}_{digest}"
     if name in sys.modules:
-        return
+        return name
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise StudyError(path, "is not a Python file", "plug-ins end in .py")
@@ -114,3 +118,4 @@ def load_plugin(path: Path) -> None:
     except Exception as error:
         del sys.modules[name]
         raise StudyError(path, f"plug-in failed to import: {type(error).__name__}: {error}", "mend the file") from error
+    return name

@@ -124,9 +124,7 @@ def law_of(text: str, names: Sequence[str], columns: Mapping[str, str]) -> Law:
     from isoloss.registry import load_plugin
 
     if text.endswith(".py"):
-        before = set(LAWS.names())
-        load_plugin(Path(text))
-        new = sorted(set(LAWS.names()) - before)
+        new = LAWS.from_module(load_plugin(Path(text)))
         if len(new) != 1:
             what = f"registers {len(new)} laws" + (f": {', '.join(new)}" if new else "")
             raise TableError(f"--law {text}", what, "register one with @law, or name one of them after loading")
