@@ -1,4 +1,4 @@
-"""Anybody's run table: what is guessed, what is refused and how, and that the order or form of a table changes nothing."""
+"""Anybody's run table: what is guessed, what is refused and how, and that the order of a table changes nothing."""
 
 from __future__ import annotations
 
@@ -82,6 +82,7 @@ def test_the_column_that_holds_both_names_is_the_arm(tmp_path):
     assert "'kind of step' holds adamw and muon" in refusal(unnamed)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_columns_of_junk_take_seconds(tmp_path):
     frame = runs()
     rng = np.random.default_rng(0)
@@ -91,7 +92,7 @@ def test_a_hundred_thousand_columns_of_junk_take_seconds(tmp_path):
     start = time.process_time()
     table = read_runs(path)
     external_arms(table, ("adamw", "muon"))
-    assert time.process_time() - start < 30
+    assert time.process_time() - start < 20
     assert set(table.roles.values()) == {"arm", "flops", "loss", "seed"}
 
 
@@ -207,7 +208,13 @@ def test_a_score_needs_its_best_value(tmp_path, column):
 
 @pytest.mark.parametrize(
     ("cell", "remedy"),
-    [("1,234.5", "as 1234.5"), ("3,5", "as 3.5"), ("3.5 nats", "without 'nats'"), ("12M", "without 'M'"), ("?", "mend")],
+    [
+        ("1,234.5", "as 1234.5"),
+        ("3,5", "as 3.5"),
+        ("3.5 nats", "without 'nats'"),
+        ("12M", "without 'M'"),
+        ("?", "mend"),
+    ],
 )
 def test_a_number_written_as_text_is_named_with_its_row(tmp_path, cell, remedy):
     frame = runs().with_columns(pl.col("loss").cast(pl.String))
@@ -216,16 +223,19 @@ def test_a_number_written_as_text_is_named_with_its_row(tmp_path, cell, remedy):
     assert "loss: row 5 is not a number" in said and remedy in said
 
 
-@pytest.mark.parametrize(("cell", "said"), [("", "an empty cell is no quality"), ("nan", "is no quality")])
-def test_rows_keep_their_number_in_the_file(tmp_path, cell, said):
+@pytest.mark.parametrize("cell", ["", "nan"])
+def test_rows_keep_their_number_in_the_file_when_narrowed(tmp_path, cell):
     frame = runs().with_columns(pl.col("loss").cast(pl.String), split=pl.lit("test"))
     frame = frame.with_columns(loss=pl.when(pl.int_range(pl.len()) == 20).then(pl.lit(cell)).otherwise("loss"))
-    other = frame.head(3).with_columns(split=pl.lit("train"))
-    path = save(pl.concat([other, frame]), tmp_path)
-    assert f"row 24: {said}" in refusal(path, where=["split=test"]).replace("'nan'", "nan").replace("nan is", "is") or (
-        "row 24" in refusal(path, where=["split=test"])
-    )
-    assert gain_at(path, where=["split=test", "loss=*"]) == pytest.approx(2, rel=0.2) if not cell else True
+    path = save(pl.concat([frame.head(3).with_columns(split=pl.lit("train")), frame]), tmp_path)
+    said = refusal(path, where=["split=test"])
+    assert "loss: row 24:" in said and "is no quality" in said and "--where 'loss=*'" in said
+
+
+def test_rows_without_a_quality_can_be_left_out_on_purpose(tmp_path):
+    frame = runs()
+    path = save(pl.concat([frame, frame.head(1).with_columns(seed=pl.lit(9, pl.Int64), loss=None)]), tmp_path)
+    assert gain_at(path, where=["loss=*"]) == gain_at(save(frame, tmp_path, "clean.csv"))
 
 
 def test_inf_is_a_miss_however_it_is_written(tmp_path):
@@ -241,7 +251,9 @@ def test_inf_is_a_miss_however_it_is_written(tmp_path):
 
 def test_unfinished_runs_are_left_out_with_a_note_unless_asked_for(tmp_path):
     frame = runs().with_columns(State=pl.lit("finished"))
-    crashed = frame.head(2).with_columns(State=pl.Series(["crashed", "killed"]), seed=pl.Series([8, 9]), loss=pl.lit(9.0))
+    crashed = frame.head(2).with_columns(
+        State=pl.Series(["crashed", "killed"]), seed=pl.Series([8, 9]), loss=pl.lit(9.0)
+    )
     path = save(pl.concat([frame, crashed]), tmp_path)
     curve = isoloss.gain(path, "adamw", "muon", draws=300)
     note = next(d for d in curve.diagnostics if d.code == "unfinished-runs")

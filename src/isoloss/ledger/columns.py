@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,7 @@ _RESULT = ("summary.", "_summary.", "metrics.", "metric.")
 _NUMBER = r"^\s*[+-]?(?:\.?\d|inf|nan)"
 
 
+@lru_cache(maxsize=1 << 18)  # a table may have 10^5 columns, and each check asks again
 def plain_name(column: str) -> str:
     """A column's name without a tracker's prefix, in lower case, words joined by ``_``.
 
@@ -59,13 +61,14 @@ def plain_name(column: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", _PREFIX.sub("", column.strip()).lower()).strip("_")
 
 
-def words_of(column: str) -> set[str]:
+@lru_cache(maxsize=1 << 18)
+def words_of(column: str) -> frozenset[str]:
     """The words of a column's name, split at punctuation and at camel case.
 
     >>> sorted(words_of("eval/topAccuracy@5"))
     ['5', 'accuracy', 'eval', 'top']
     """
-    return set(re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column).lower())) - {""}
+    return frozenset(re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column).lower())) - {""}
 
 
 def is_score(column: str) -> bool:

@@ -49,7 +49,14 @@ def read(path: Path, points: str = "end") -> tuple[pl.DataFrame, Diagnostic | No
     if empty:
         said = f"Left out, because they hold no row: {', '.join(empty[:6])}{', ...' if len(empty) > 6 else ''}."
         note = Diagnostic("unfinished-runs", "warning", said, {"files": empty})
-    return pl.concat(frames, how="diagonal_relaxed"), note
+    return _numbers(pl.concat(frames, how="diagonal_relaxed")), note
+
+
+def _numbers(frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns that became text because one file holds none of their numbers, as numbers again."""
+    texts = [c for c, t in frame.schema.items() if t == pl.String and c not in ("arm", "run", "variant", "seed")]
+    cast = frame.select(pl.col(texts).cast(pl.Float64, strict=False))
+    return frame.with_columns(cast[c] for c in texts if cast[c].null_count() == frame[c].null_count())
 
 
 def _named(curve: pl.DataFrame, file: Path, root: Path) -> pl.DataFrame:

@@ -20,7 +20,9 @@ def read(path: Path) -> pl.DataFrame:
     Raises `TableError` naming the line that is no object.
     """
     try:
-        return pl.read_ndjson(path, infer_schema_length=None).pipe(_unnest)
+        frame = pl.read_ndjson(path, infer_schema_length=None).pipe(_unnest)
+        if frame.height > 1:  # a single object may hold whole columns
+            return frame
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError):
         pass  # an array, NaN, a truncated line: the reader below says which
     try:
