@@ -35,14 +35,19 @@ class Estimator:
 
     def at_rungs(self, index: ByBudget) -> Iterator[GainPoint]:
         """The measured gain, or the bound on it, at every rung of the indexing arm."""
-        x = self.ladders[0 if index == "old" else 1].log_c
-        for k in range(len(x)):
-            yield self.measured(index, float(x[k]))
+        own = self.ladders[0 if index == "old" else 1]
+        low, high = self.curves.log_gain(index, own.log_c)
+        quality = (self.curves.old if index == "old" else self.curves.new).y[0]
+        for k, x in enumerate(own.log_c):
+            yield self._point(index, float(x), low[:, k], high[:, k], float(quality[k]))
 
     def measured(self, index: ByBudget, log_c: float) -> GainPoint:
         """The gain by interpolation at a budget within the indexing ladder; censored where the other arm ends."""
         low, high = (v[:, 0] for v in self.curves.log_gain(index, np.array([log_c])))
         own = self.curves.old if index == "old" else self.curves.new
+        return self._point(index, log_c, low, high, float(own.at(np.array([log_c]))[0, 0]))
+
+    def _point(self, index: ByBudget, log_c: float, low: Array, high: Array, log_q: float) -> GainPoint:
         exact = low[0] == high[0]
         note = ""
         if not exact:
@@ -55,7 +60,7 @@ class Estimator:
             gain=float(np.exp(low[0])) if exact else None,
             interval=self._interval(low[1:], high[1:]),
             region="measured" if exact else "censored",
-            quality=float(np.exp(own.at(np.array([log_c]))[0, 0])),
+            quality=float(np.exp(log_q)),
             note=note,
         )
 

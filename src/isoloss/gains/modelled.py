@@ -124,25 +124,23 @@ def fit_laws(
     """
     log_c = [a.log_c for a in ladders]
     weight = [noise.mean_sd(k, a) ** -2.0 for k, a in enumerate(ladders)]
-    best = fit_power_laws(log_c, [a.log_q[None] for a in ladders], weight, floor)
-    chi2, n = float(best.chi2[0]), sum(len(c) for c in log_c)
-    dof = n - best.parameters
+    moved = [np.concatenate([np.zeros((1, d.shape[1])), d]) for d in deviations]
+    fits = fit_power_laws(log_c, [a.log_q + d for a, d in zip(ladders, moved, strict=True)], weight, floor)
+    chi2, n, k = float(fits.chi2[0]), sum(len(c) for c in log_c), fits.parameters
+    dof = n - k
     p = None
     if dof > 0 and noise.source == "replicates":
-        shares = [len(c) - best.parameters / 2 for c in log_c]
+        shares = [len(c) - k / 2 for c in log_c]
         null = np.zeros(4000)
         for share, nu in zip(shares, noise.dof, strict=True):
             if share > 0:
                 null += rng.chisquare(share, 4000) * nu / rng.chisquare(nu, 4000)
         p = float((1 + np.sum(null >= chi2)) / 4001)
     inflation = max(1.0, float(np.sqrt(chi2 / dof))) if p is not None and p < 0.05 else 1.0
-    drawn = [
-        a.log_q + inflation * np.concatenate([np.zeros((1, d.shape[1])), d])
-        for a, d in zip(ladders, deviations, strict=True)
-    ]
-    k = best.parameters
+    if inflation > 1:
+        wider = [a.log_q + inflation * d for a, d in zip(ladders, moved, strict=True)]
+        fits = fit_power_laws(log_c, wider, weight, floor)
     aicc = chi2 + 2 * k + (2 * k * (k + 1) / (n - k - 1) if n - k - 1 > 0 else np.inf)
-    fits = fit_power_laws(log_c, drawn, weight, floor)
     return Modelled(floor_name(floor), fits, chi2, dof, aicc, p, inflation)
 
 
