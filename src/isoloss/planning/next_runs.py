@@ -64,7 +64,7 @@ def next_runs(
     budgets: Sequence[float] = (),
     price: Price | None = None,
     spend: float | None = None,
-    most: int = 24,
+    most: int = 64,
     choices: Choices | None = None,
     floor: str | float = "shared",
     level: float = 0.95,
@@ -228,6 +228,8 @@ class _Planner:
         out: list[tuple[tuple[int, ...], tuple[tuple[Array | None, ...], ...], tuple[float, ...]]] = []
         for i, cell in enumerate(self.shop.cells):
             plain = tuple(r[i] for r in self.rows)
+            if all(r is None for r in plain):
+                continue
             s2 = float(self.sd[i] ** 2)
             partner = self.twin.get(i)
             rho = self.correlation if partner is not None else 0.0

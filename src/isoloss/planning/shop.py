@@ -73,8 +73,10 @@ class Shop:
     choices: Choices
     cells: list[Cell] = field(init=False)
     used: dict[tuple[int, int], list[set[str]]] = field(init=False)
+    numbers: tuple[set[int] | None, set[int] | None] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.numbers = (_numbers(self.arms[0]), _numbers(self.arms[1]))
         wanted = distinct(np.concatenate([a.log_c for a in self.now.ladders]))
         known = [amount(float(x)) for x in wanted]
         new = list(self.extra) or suggested(wanted)
@@ -123,18 +125,17 @@ class Shop:
 
     def next_seed(self, cell: Cell) -> int | None:
         """The next seed of a cell: one that the other arm has already, else the least that neither arm has used."""
-        own, other = self.seeds(cell)
-        everyone = [{str(p) for p in a.pair} for a in (self.arms[cell.arm], self.arms[1 - cell.arm])]
-        if not all(s.isdecimal() for s in everyone[0]):
+        mine, theirs = self.numbers[cell.arm], self.numbers[1 - cell.arm]
+        if mine is None:
             return None
-        numbers = [{int(s) for s in e if s.isdecimal()} for e in everyone]
-        if numbers[0] & numbers[1]:
-            waiting = sorted(int(s) for s in other - own if s.isdecimal())
+        own, other = self.seeds(cell)
+        if theirs is None or not mine & theirs:  # arms with seeds of their own (an A/A arm) share none
+            first, taken = min(mine, default=0), own
+        else:
+            waiting = other - own
             if waiting:
-                return waiting[0]
-            first, taken = min(numbers[0] | numbers[1]), own | other
-        else:  # arms with seeds of their own (an A/A arm) share none
-            first, taken = min(numbers[0], default=0), own
+                return min(int(s) for s in waiting)
+            first, taken = min(mine | theirs), own | other
         while str(first) in taken:
             first += 1
         return first
@@ -161,6 +162,12 @@ class Shop:
         return NextRun(
             name, cell.budget, cell.position is None, self.take(cell), values, origin, cell.cost, **said,
         )  # fmt: skip
+
+
+def _numbers(arm: ArmRuns) -> set[int] | None:
+    """All seeds of an arm, None unless every one is a whole number."""
+    names = {str(p) for p in arm.pair}
+    return {int(s) for s in names} if all(s.isdecimal() for s in names) else None
 
 
 def distinct(log_c: Array) -> Array:
