@@ -201,6 +201,10 @@ def test_wandb_offline_runs_written_by_wandb(tmp_path, monkeypatch):
         run.finish()
     frame = read_frame(tmp_path / "wandb")
     assert frame.height == 2 and sorted(frame["summary.val/loss"]) == [3.0, 4.0]
+    assert set(frame["state"]) == {"finished"} and sorted(frame["config.seed"]) == [0, 1]
+    log = next((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+    log.write_bytes(log.read_bytes()[:-40])  # killed while it ran
+    assert load(tmp_path / "wandb").notes[0].details["left_out"] == {"crashed": 1}
 
 
 def test_wandb_run_folders_and_its_exported_table(tmp_path):

@@ -80,6 +80,8 @@ def _kind_of_file(path: Path) -> str:
         return "parquet"
     if head.startswith(b"ARROW1") or path.suffix.lower() in (".arrow", ".feather", ".ipc"):
         return "arrow"
+    if head.startswith(b":W&B"):
+        return "wandb"
     if head.startswith(b"SQLite format 3"):
         raise TableError(path, "is an SQLite database, not a table", "export its runs to CSV first")
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
@@ -88,12 +90,12 @@ def _kind_of_file(path: Path) -> str:
 
 def _kind_of_folder(path: Path) -> str:
     found: set[str] = set()
-    for folder, folders, files in os.walk(path):
+    for _, folders, files in os.walk(path):
         folders.sort()
         names = set(files)
         if any(f.startswith(_EVENTS) for f in files):
             found.add("tensorboard")
-        if "wandb-summary.json" in names:
+        if "wandb-summary.json" in names or any(f.endswith(".wandb") for f in files):
             found.add("wandb")
         if "meta.yaml" in names and {"metrics", "params"} & set(folders):
             found.add("mlflow")
@@ -102,7 +104,6 @@ def _kind_of_folder(path: Path) -> str:
             found.add("curves")
         if {"wandb", "mlflow"} & found:
             break
-        del folder
     for kind in ("wandb", "mlflow", "tensorboard", "curves"):
         if kind in found:
             return kind
