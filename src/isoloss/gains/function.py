@@ -27,7 +27,7 @@ ByBudget = Literal["old", "new"]
 DECADE = float(np.log(10.0))
 FARTHEST = 2.0  # decades beyond the data after which an estimate of our own is withheld
 PER_DECADE = 60  # knots a decade: linear pieces then bend away from a smooth curve by less than one part in 10,000
-MOST_KNOTS = 4000
+MOST_KNOTS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +177,9 @@ def from_laws(
     (e0, a0, alpha0), (e1, a1, alpha1) = (tuple(np.atleast_1d(np.asarray(v, float))[:, None] for v in w) for w in laws)
     _positive(np.concatenate([v.ravel() for v in (a0, alpha0, a1, alpha1)]), f"{old} to {new}", "a scale or exponent")
     x = _grid(*budgets)
-    loss = e0 + a0 * np.exp(-alpha0 * x)
-    above = loss - e1
+    excess = a0 * np.exp(-alpha0 * x)
+    above = excess + (e0 - e1)  # not the loss less the floor: near the floor that would be rounding alone
+    loss = e0 + excess
     with np.errstate(divide="ignore", invalid="ignore"):
         y = np.where(above > 0, (np.log(a1) - np.log(above)) / alpha1, np.inf)
     return GainFunction(old, new, np.broadcast_to(x, y.shape), y, _outside(x, measured), np.broadcast_to(loss, y.shape))
@@ -302,20 +303,25 @@ def read_curve(key: Array, value: Array, at: Array | float) -> tuple[Array, Arra
     target = np.atleast_1d(np.asarray(at, float))
     target = target[None] if target.ndim == 1 else target
     rows = max(len(key), len(value), len(target))
-    step = np.diff(key, axis=1)
-    if np.isfinite(step).all() and np.isfinite(value).all() and ((step > 0).all() or (step < 0).all()):
-        found = _read_monotone(key, value, target, rows)
-        return found, found
+    known = np.isfinite(key) & np.isfinite(value)
+    here = np.flatnonzero(known[0])
+    if here.size > 1 and (known == known[0]).all() and here[-1] - here[0] == here.size - 1:
+        # the usual case: one stretch of knots, rising or falling throughout
+        stretch = slice(here[0], here[-1] + 1)
+        step = np.diff(key[:, stretch], axis=1)
+        if (step > 0).all() or (step < 0).all():
+            found = _read_monotone(key[:, stretch], value[:, stretch], target, rows)
+            return found, found
     low = np.full((rows, target.shape[1]), np.inf)
     high = -low
     target, key, value = (np.broadcast_to(v, (rows, v.shape[1])) for v in (target, key, value))
     for i in range(key.shape[1] - 1):
         k0, k1, v0, v1 = key[:, i, None], key[:, i + 1, None], value[:, i, None], value[:, i + 1, None]
         with np.errstate(invalid="ignore", divide="ignore"):
-            here = (target >= np.minimum(k0, k1)) & (target <= np.maximum(k0, k1)) & np.isfinite(k1 - k0 + v1 - v0)
+            met = (target >= np.minimum(k0, k1)) & (target <= np.maximum(k0, k1)) & np.isfinite(k1 - k0 + v1 - v0)
             share = np.where(k1 == k0, 0.0, (target - k0) / np.where(k1 == k0, 1.0, k1 - k0))
             v = v0 + share * (v1 - v0)
-        low, high = np.where(here, np.minimum(low, v), low), np.where(here, np.maximum(high, v), high)
+        low, high = np.where(met, np.minimum(low, v), low), np.where(met, np.maximum(high, v), high)
     none = low > high
     low, high = np.where(none, np.nan, low), np.where(none, np.nan, high)
     # a knot that two pieces share is met twice, with rounding between the two
