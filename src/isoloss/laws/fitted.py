@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isoloss.errors import TableError
 from isoloss.laws.law import Law
+from isoloss.laws.noise import Noise
 
 Array = NDArray[np.float64]
+KINDS = ("mean", "new-run")
 _PINNED_AT_ZERO = 1e-8  # in scaled units: a logarithm can't be 0 itself
 
 
@@ -39,7 +42,7 @@ class FittedLaw:
     `params` are the unrounded optimum and `draws[name]` (B,) the same of every resample, in the units of the columns
     that were fitted. `objective` is the minimised sum over rows. `diagnostics` holds facts about the fit (rows, starts
     that agree, parameters at a bound, resampling unit, ...) under plain names. `theta` (P,) and `theta_draws` (B, P)
-    are the same parameters in the engine's coordinates, from which predictions are made.
+    are the same parameters in the engine's coordinates, from which predictions are made; `noise` is that of one run.
     """
 
     name: str
@@ -50,6 +53,7 @@ class FittedLaw:
     units: Units = field(repr=False)
     theta: Array = field(repr=False)
     theta_draws: Array = field(repr=False)
+    noise: Noise | None = field(default=None, repr=False)
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
     def predict(self, columns: Mapping[str, Any]) -> Array:
@@ -59,6 +63,36 @@ class FittedLaw:
     def predict_draws(self, columns: Mapping[str, Any]) -> Array:
         """Predicted loss of every draw, shape (B, rows)."""
         return self._predict(self.theta_draws, columns)
+
+    def predict_interval(
+        self, columns: Mapping[str, Any], level: float = 0.95, kind: str = "mean", eval_sd: float = 0.0
+    ) -> tuple[Array, Array]:
+        """Ends (rows,) and (rows,) of the interval of the loss at `columns`.
+
+        Kind ``mean`` is for the law itself, ``new-run`` for one more run, whose seed noise is added to each draw (and
+        evaluation error of standard deviation `eval_sd`, in units of the loss). NaN without draws. Raises TableError.
+        """
+        if kind not in KINDS:
+            raise TableError("--kind", f"'{kind}' is not known", f"use {' or '.join(KINDS)}")
+        draws = self.predict_draws(columns) if kind == "mean" else self.predict_runs(columns, eval_sd)
+        if len(draws) == 0:
+            return np.full(draws.shape[1], np.nan), np.full(draws.shape[1], np.nan)
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return low, high
+
+    def predict_runs(self, columns: Mapping[str, Any], eval_sd: float = 0.0, seed: int = 0) -> Array:
+        """Losses (B, rows) of one more run at `columns`: every draw with noise, its variance as uncertain as it is."""
+        if self.noise is None:
+            raise TableError("--kind", "this fit has no estimate of the noise of a run", "use kind mean")
+        draws = self.predict_draws(columns) / self.units.loss
+        rng = np.random.default_rng([seed, 7])
+        spread = np.sqrt(self.noise.dof / rng.chisquare(self.noise.dof, (len(draws), 1)))
+        floor = np.zeros((len(draws), 1))
+        for i, p in enumerate(self.law.parameters):
+            floor = floor + np.exp(self.theta_draws[:, [i]]) if p.vanishes and p.log else floor
+        sd = self.noise.sd(draws, floor, eval_sd / self.units.loss)
+        step = sd * spread * rng.standard_normal(draws.shape)
+        return (draws * np.exp(step) if self.noise.log else draws + step) * self.units.loss
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """Percentile interval of one parameter over the draws; NaN ends without draws."""
