@@ -66,8 +66,7 @@ class TrueCurve:
     def budget(self, loss: ArrayLike) -> Array:
         """C at which the arm reaches `loss`, of its shape; ``inf`` at or below the floor."""
         loss = np.asarray(loss, float)
-        above = np.where(loss > self.floor, loss - self.floor, np.nan)
-        target = np.log(above)
+        target = np.log(np.where(loss > self.floor, loss - self.floor, self.above))
         x = math.log(self.anchor) + (math.log(self.above) - target) / self.exponent
         if not math.isinf(self.break_at):
             # the curve lies between those of its two exponents, so bisection brackets the root
