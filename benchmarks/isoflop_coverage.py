@@ -2,10 +2,10 @@
 
     python benchmarks/isoflop_coverage.py --labs 200
 
-Cost: about a minute and a half for 200 laboratories on one idle core. Expected: 0.91 to 1.00 everywhere but in N* by a parabola
-on a wide skew profile, where the parabola is wrong and not its interval. Prints one line a design: the share of 95%
-intervals that hold the exponent of N and N* at the largest budget, the median width of the first, and the mean error
-of both.
+Cost: about a minute and a half for 200 laboratories on one idle core. Expected: 0.91 to 1.00 everywhere but in N* by a
+parabola on a wide skew profile, where the parabola is wrong and not its interval. Prints one line a design: the share
+of 95% intervals that hold the exponent of N and N* at the largest budget, the median width of the first, and the mean
+error of both.
 """
 
 from __future__ import annotations
