@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoloss.errors import TableError
-from isoloss.gains import ArmRuns, GainCurve, compare, seeds_to_resolve, smallest_resolvable_gain, to_json
+from isoloss.gains import ArmRuns, GainCurve, compare, seeds_to_resolve, smallest_resolvable_gain, to_json, wording
 from isoloss.gains.ladder import ladder_of
 from isoloss.gains.modelled import sane_slope
 from isoloss.gains.monotone import isotonic_decreasing, monotone_curve
@@ -21,6 +21,7 @@ from isoloss.gains.noise import draw_rung_means, estimate_noise
 from isoloss.gains.phantoms import SeedNoise, budgets_of, phantom
 from isoloss.gains.result import Crossover, GainPoint, Slope
 from isoloss.gains.verdict import Reading, verdict
+from isoloss.report import words
 
 FLOOR, SCALE, EXPONENT, FIRST = 1.8, 60.0, 0.10, 1e15
 
@@ -509,11 +510,11 @@ def test_an_overlap_too_short_for_a_slope_is_not_called_none() -> None:
 
 @pytest.mark.parametrize("interval", [(0.01, math.inf), (0.0, 3.0), (0.0, math.inf), (0.8, 1.4)])
 def test_an_unsettled_level_reads_as_a_sentence(interval: tuple[float, float]) -> None:
-    words = Reading("old", "new", "flops", "loss", str, (0.95, 1.05), 0.02, 0.95, 3.0, advice="Run old again.")
+    reading = Reading("old", "new", "flops", "loss", str, (0.95, 1.05), 0.02, 0.95, 3.0, advice="Run old again.")
     nowhere = Crossover(None, None, "not identified", "")
     for gain in (None, 1.1):
         point = GainPoint("old", 10.0, gain, interval, "measured" if gain else "censored")
-        said = verdict([point], Slope(0.1, (-0.1, 0.3), "laws"), True, nowhere, words).sentence
+        said = verdict([point], Slope(0.1, (-0.1, 0.3), "laws"), True, nowhere, reading).sentence
         assert "is 95%" not in said and "inf" not in said
         assert ("more seeds" in said) == (interval == (0.8, 1.4))
 
@@ -603,3 +604,12 @@ def test_the_cost_of_grouping_runs_is_linear() -> None:
 
     few, many = min(seconds(10_000) for _ in range(3)), seconds(200_000)
     assert many < 20 * few * 6  # of its own processor time; a quadratic cost would be 20 times more
+
+
+@given(st.floats(1e-3, 9e5), st.floats(1.0, 50.0))
+def test_the_sentence_rounds_as_the_tables_do(low: float, ratio: float) -> None:
+    high = low * ratio
+    if high < 9e5:
+        assert wording.between(low, high) == words.span((low, high))
+    assert f"{wording.times(low)}×" == words.times(low)
+    assert wording.between(low, math.inf) == words.span((low, math.inf)).replace("> ", "more than ")

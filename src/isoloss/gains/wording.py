@@ -24,25 +24,33 @@ def budget(value: float) -> str:
     return power if mantissa == "1" else f"{mantissa}×{power}"
 
 
-def times(gain: float) -> str:
-    """A ratio with sensible digits and no unit: ``1.04``, ``3.2``, ``24``, ``1.6×10³``.
+def times(gain: float, places: int | None = None) -> str:
+    """A ratio with sensible digits and no unit, as the tables round it: ``1.04``, ``3.2``, ``24``, ``1,600``.
+
+    `places` fixes the decimals, so that both ends of an interval have as many.
 
     >>> [times(g) for g in (1.043, 3.21, 24.2, 1623.0)]
-    ['1.04', '3.2', '24', '1600']
+    ['1.04', '3.2', '24', '1,600']
     """
     if math.isinf(gain):
         return "∞"
     if gain == 0:
         return "0"
-    if gain >= 1e5 or gain < 1e-2:
+    if not 1e-3 <= gain < 999_500:
         return budget(gain)
-    if gain < 0.1:
-        return f"{gain:.2g}"
-    if gain < 2:
-        return f"{gain:.2f}"
-    if gain < 10:
-        return f"{gain:.1f}"
-    return f"{float(f'{gain:.2g}'):.0f}"
+    if places is None:
+        places = _places(gain)
+        if gain >= 10:
+            gain = float(f"{gain:.1e}")
+    return f"{gain:,.{places}f}"
+
+
+def _places(gain: float) -> int:
+    if 0.5 <= gain < 1.995:
+        return 2
+    if 1.995 <= gain < 9.95:
+        return 1
+    return max(0, 1 - math.floor(math.log10(float(f"{gain:.1e}"))))
 
 
 def between(low: float, high: float) -> str:
@@ -51,7 +59,9 @@ def between(low: float, high: float) -> str:
         return f"more than {times(low)}" if low > 0 else "anything"
     if low == 0:
         return f"less than {times(high)}"
-    return f"{times(low)}–{times(high)}"
+    alike = low >= 0.0995 and high < min(9.95, 4 * low)
+    ends = [times(end, _places(low) if alike else None) for end in (low, high)]
+    return ends[0] if ends[0] == ends[1] else "–".join(ends)
 
 
 def signed(value: float) -> str:
