@@ -314,6 +314,9 @@ def read_curve(key: Array, value: Array, at: Array | float) -> tuple[Array, Arra
             return found, found
     low = np.full((rows, target.shape[1]), np.inf)
     high = -low
+    if not known.any():
+        nothing = np.full(low.shape, np.nan)
+        return nothing, nothing
     target, key, value = (np.broadcast_to(v, (rows, v.shape[1])) for v in (target, key, value))
     for i in range(key.shape[1] - 1):
         k0, k1, v0, v1 = key[:, i, None], key[:, i + 1, None], value[:, i, None], value[:, i + 1, None]

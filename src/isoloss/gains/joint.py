@@ -160,7 +160,8 @@ def draw_arms(arms: Sequence[ArmRuns], draws: int = 4000, seed: int = 0, least_r
     if again is not None:
         raise TableError("arms", f"'{again}' is named twice", "name each arm once")
     ladders = tuple(ladder_of(a) if least_rungs > 1 or len(np.unique(a.rung)) > 1 else _single(a) for a in arms)
-    full = [k for k, a in enumerate(ladders) if len(a.log_c) > 1]
+    order = sorted(range(len(arms)), key=lambda k: names[k])
+    full = [k for k in order if len(ladders[k].log_c) > 1]
     relative = [np.ones(len(a.log_c)) for a in ladders]
     for k in full if len(full) > 1 else ():
         relative[k] = estimate_noise(ladders[k], ladders[full[1] if k == full[0] else full[0]]).relative[0]
@@ -175,7 +176,6 @@ def draw_arms(arms: Sequence[ArmRuns], draws: int = 4000, seed: int = 0, least_r
     sd = np.maximum(sd, SMALLEST_SD)
     rho, pair_dof = _correlation(ladders, relative, sd)
     rng = np.random.default_rng([seed, 4])
-    order = sorted(range(len(arms)), key=lambda k: names[k])
     rows: list[Array] = [np.empty(0)] * len(arms)
     cells = sorted({(int(r), p) for a in ladders for r, ps in zip(a.rung, a.pairs, strict=True) for p in ps})
     place = {cell: i for i, cell in enumerate(cells)}

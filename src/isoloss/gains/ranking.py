@@ -29,6 +29,7 @@ from isoloss.gains.wording import times
 
 Array = NDArray[np.float64]
 
+MOST = 0.8  # of the candidates should be measured at the budget that is chosen
 MANY = 3  # candidates from which picking the best needs saying
 
 
@@ -84,8 +85,8 @@ def rank(
     """Gains of all `candidates` over one `baseline` where it spends `at`, with what picking among them costs.
 
     All arms' rung means are drawn jointly, so the baseline's errors are common to the rows. By default the budget is
-    the largest at which as many candidates as possible are measured. A candidate that never gets as good there stays
-    as a bound and counts in the corrections. Raises TableError.
+    the largest at which four in five candidates are measured, or up to a decade less if that measures more of them. A
+    candidate that never gets as good there stays as a bound and counts in the corrections. Raises TableError.
     """
     if not candidates:
         raise TableError("rank", "no candidates were named", "give one or more")
@@ -164,7 +165,11 @@ def many_candidates(count: int) -> Diagnostic | None:
 
 
 def _meeting(joint: JointArms, level: float) -> float:
-    """The baseline budget at which most candidates are measured in nearly every draw, the largest of those."""
+    """The largest baseline budget at which nearly every draw measures four in five of the candidates that can be,
+    or one less than a decade below it that measures more of them.
+
+    Not all of them at any price: a single poor candidate would take the comparison down to where it lives.
+    """
     x = joint.ladders[0].log_c
     grid = np.linspace(x[0], x[-1], 65)
     curves = [joint.curve(k) for k in range(len(joint.names))]
@@ -176,7 +181,9 @@ def _meeting(joint: JointArms, level: float) -> float:
         count += measured.mean(axis=0) >= 1 - tail
     if count.max() == 0:
         return float(x[-1])
-    return float(grid[np.flatnonzero(count == count.max())[-1]])
+    top = grid[np.flatnonzero(count >= np.ceil(MOST * count.max()))[-1]]
+    near = (grid <= top) & (grid > top - np.log(10.0))
+    return float(grid[np.flatnonzero(near & (count == count[near].max()))[-1]])
 
 
 def _asked(joint: JointArms, at: float) -> float:
