@@ -54,6 +54,11 @@ _MEANINGS: dict[str, Meaning] = {
         "Exponents and extrapolations hang on the floor, and these runs do not show it.",
         "Trust measured gains more than extrapolated ones; add larger rungs.",
     ),
+    "floors-differ": Meaning(
+        "The arms seem to level off at different floors",
+        "With a shared floor, gains beyond the data and the slope would then be wrong.",
+        "Compare them with a free floor, and add larger rungs, which tell floors apart.",
+    ),
     "gain-below-resolvable": Meaning(
         "Smaller than these seeds can resolve",
         "A gain of this size could not have been told from none with this many runs.",
@@ -63,6 +68,11 @@ _MEANINGS: dict[str, Meaning] = {
         "Only a bound at some rungs",
         "The other arm has no run of equal quality there, so the gain is known to be above or below a bound only.",
         "Extend the other arm's ladder.",
+    ),
+    "identical-replicates": Meaning(
+        "Repeats that do not differ",
+        "Copies of one run, or runs that ignore their seed, say nothing about noise.",
+        "Check that the seed changes initialisation or data order, and that rows are not duplicated.",
     ),
     "lack-of-fit": Meaning(
         "The law does not fit",
@@ -103,6 +113,11 @@ _MEANINGS: dict[str, Meaning] = {
         "Data were repeated",
         "Runs saw examples more than once; laws for fresh data may not apply.",
         "Use more data, or read the gain as one at this amount of data.",
+    ),
+    "shared-trunk": Meaning(
+        "Runs that branch from one trunk",
+        "They share the noise of their common past, so they say less than as many separate runs.",
+        "Train more trunks with other seeds; more branches of the same ones add little.",
     ),
     "six-nd-differs": Meaning(
         "6ND is not the counted compute",
