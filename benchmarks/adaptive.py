@@ -375,13 +375,12 @@ def draw(rows: list[Row]) -> str:
 BEGIN, END = "<!-- begin: benchmarks/adaptive.py -->", "<!-- end -->"
 
 
-def write(text: str, svg: str) -> None:
-    """Put the table between its marks in the page, and the figure beside it."""
+def write(text: str) -> None:
+    """Put the table between its marks in the page."""
     page = DOCS / "next-runs.md"
     old = page.read_text(encoding="utf-8")
     head, _, rest = old.partition(BEGIN)
     page.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-    (DOCS / "next-runs.svg").write_text(svg, encoding="utf-8")
 
 
 def main() -> None:
@@ -407,7 +406,8 @@ def main() -> None:
     print(text)
     print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
     if not asked.quick:
-        write(text, draw(rows))
+        write(text)
+        (DOCS / "next-runs.svg").write_text(draw(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
