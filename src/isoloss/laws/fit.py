@@ -36,6 +36,7 @@ def fit(
     eval_sd: Any | None = None,
     resample: str = "auto",
     pinned: Mapping[str, float] | None = None,
+    held_out: int = 3,
     seed: int = 0,
 ) -> FittedLaw:
     """Fit a law to `loss` (rows,) > 0 against `columns` (each (rows,)), with `bootstrap` draws of the parameters.
@@ -46,9 +47,10 @@ def fit(
     ``components``, rows are weighed by the inverse of a variance that is estimated along with the law: a seed component
     that may follow the loss, and `eval_sd` (rows,), known standard errors of the losses (see `isoloss.laws.variance`).
     `resample` is ``pairs``, ``wild``, ``parametric``, ``posterior``, ``none`` or ``auto`` (`isoloss.laws.resample`,
-    `isoloss.laws.posterior`). `pinned` fixes parameters, a floor for one. The same call gives the same numbers on any
-    number of threads. Raises TableError, UnknownNameError for a law that isn't there, or MissingError for a posterior
-    without the extra ``bayes``.
+    `isoloss.laws.posterior`). `pinned` fixes parameters, a floor for one. `held_out` is the number of
+    cuts below which the law is fitted again and scored above (`isoloss.laws.holdout`). The same call gives the same
+    numbers on any number of threads. Raises TableError, UnknownNameError for a law that isn't there, or MissingError
+    for a posterior without the extra ``bayes``.
     """
     if noise not in NOISES:
         raise TableError("--noise", f"'{noise}' is not known", f"use {', '.join(NOISES)}")
@@ -68,6 +70,7 @@ def fit(
     if not goal.log:
         value *= units.loss**2 if goal.delta is None else units.loss
     theta, drawn = _draws(posed, problem, best, residual, hold, resample, bootstrap, clusters, seed)
+    ahead = rolling(posed, best, seed, most=held_out)
     names = [p.name for p in law.parameters]
     at_bound = [n for n, stuck in zip(names, _at_bound(law, best), strict=True) if stuck]
     return FittedLaw(
@@ -89,7 +92,8 @@ def fit(
             "rms_residual": float(np.sqrt(np.mean(residual**2))),
             "spread_p": spread_tests(problem, best, posed.columns),
             **drawn,
-            "held_out": rolling(posed, best, seed).summary(),
+            "held_out": ahead.sentence(),
+            "extrapolation": ahead.summary(),
         },
     )
 

@@ -61,6 +61,17 @@ class HeldOut:
         """Leave-top-rung-out."""
         return self.folds[-1] if self.folds else None
 
+    def sentence(self) -> str:
+        """How well the law foretold the top of this ladder, beside the two baselines."""
+        if self.top is None:
+            return f"Not scored on held-out rungs: {self.skipped}."
+        s = _scores(self.folds)
+        return (
+            f"Fitted below {s['folds']} cut(s) and scored above, up to {s['decades']:.2g} decades away: "
+            f"{100 * s['rms_log_error']:.2g}% error (last rung persists {100 * s['rms_last_rung_persists']:.2g}%, "
+            f"line in logs {100 * s['rms_line_in_logs']:.2g}%), {100 * s['coverage']:.0f}% of 95% intervals hold."
+        )
+
     def summary(self) -> dict[str, Any]:
         """Root mean square errors of ln L, coverage and distance, of the top rung and of all folds together."""
         if not self.folds:
@@ -79,6 +90,8 @@ def rolling(posed: Posed, theta: Array, seed: int = 0, most: int = 4, order: str
 
     `order` is a column of the table. Nothing is raised where too few scales lie below every cut: `skipped` says why.
     """
+    if most < 1:
+        return HeldOut("", (), "not asked for")
     name, value = _order(posed, order)
     rung, edges = _rungs(value)
     folds: list[tuple[int, NDArray[np.bool_]]] = []

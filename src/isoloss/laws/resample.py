@@ -92,7 +92,7 @@ def choose(scheme: str, clusters: int, parameters: int, replicates: Replicates |
     if clusters >= MANY_CLUSTERS:
         return "pairs", f"{clusters} clusters: enough to weigh them again"
     spare = clusters - parameters
-    if spare < FEW_SPARE and replicates is not None and replicates.dof > spare and replicates.clustered == 0:
+    if spare < FEW_SPARE and replicates is not None and replicates.dof >= spare and replicates.clustered == 0:
         return "parametric", f"{spare} degrees of freedom about the law, {replicates.dof} within settings"
     return "wild", f"{clusters} clusters: too few to weigh them again"
 
@@ -110,7 +110,7 @@ def draw_copies(
     """`draws` copies of a table with `residual` (R,) about its fit, in units of the target.
 
     ``auto`` takes ``pairs`` from `MANY_CLUSTERS` clusters on; below, ``wild``, or ``parametric`` where the law leaves
-    fewer than `FEW_SPARE` degrees of freedom and replicates have more. Raises TableError.
+    fewer than `FEW_SPARE` degrees of freedom and replicates have no fewer. Raises TableError.
     """
     rows = len(residual)
     member, names = members(rows, clusters)
