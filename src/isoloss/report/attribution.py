@@ -75,10 +75,11 @@ def print_ranking(found: Ranking, console: Console) -> None:
     """The sentence, then every candidate with its own and its corrected figures."""
     settled = any(r.level == "gain" for r in found.rows)
     _say(console, found.sentence, "bold green" if settled else "bold")
-    _say(console, f"against {words.plain(found.baseline, 40)} where it spends {words.amount(found.at)}", "dim")
     percent = f"{found.confidence:.0%}"
+    where = f"against {words.plain(found.baseline, 40)} where it spends {words.amount(found.at)}"
+    _say(console, f"{where}; {percent} intervals", "dim")
     table = _table(
-        "Candidates", "candidate", "gain", f"{percent} alone", f"{percent} all at once", "Holm p", "FDR", "expected",
+        "Candidates", "candidate", "gain", "alone", "all at once", "Holm p", "FDR", "expected",
         f"{percent}", "verdict",
     )  # fmt: skip
     for row in found.rows:
@@ -123,7 +124,7 @@ def _print_chain(chain: Chain, console: Console, unit: str) -> None:
 
 
 def _ranked(row: Ranked) -> list[Text]:
-    p = [words.NOTHING if v is None else f"{v:.2g}" for v in (row.holm, row.fdr)]
+    p = [words.NOTHING if v is None else f"{v:.1g}" for v in (row.holm, row.fdr)]
     shrunk = words.NOTHING if row.shrunk is None else words.times(row.shrunk)
     cells = [words.plain(row.candidate, 30), *_point(row.point), _span(row.together), *p, shrunk]
     cells.append(_span(row.shrunk_interval))
@@ -178,7 +179,13 @@ def _table(title: str, *columns: str) -> Table:
     )
     for i, name in enumerate(columns):
         word = i == 0 or name in ("how known", "note", "verdict")
-        table.add_column(_text(name), justify="left" if word else "right", no_wrap=not word, overflow="fold")
+        table.add_column(
+            _text(name),
+            justify="left" if word else "right",
+            no_wrap=not word,
+            overflow="fold",
+            min_width=9 if i == 0 else None,
+        )
     return table
 
 
