@@ -13,6 +13,7 @@ import polars as pl
 from isoloss.errors import TableError
 from isoloss.gains import ArmRuns, compare
 from isoloss.gains.analysis import ArmSummary, Cost, StudyResult, Trial
+from isoloss.gains.elsewhere import bought_elsewhere, costs_elsewhere, lines_of
 from isoloss.gains.result import Diagnostic, GainCurve
 from isoloss.ledger.table import RunTable
 from isoloss.planning.propose import propose
@@ -24,7 +25,6 @@ from isoloss.study import Study
 from isoloss.tasks import Task
 
 #: A gain is "bought" in another resource when the candidate needs this many times more of it at equal quality.
-BOUGHT = 1.05
 #: 6 N D (parameters x examples) and counted FLOPs further apart than this are worth a word.
 SIX_ND_TOLERANCE = 0.05
 
@@ -49,12 +49,14 @@ def analyse(
         )
     reported = table.frame.filter(pl.col("purpose") == "report")
     comparisons: list[GainCurve] = []
+    compared = dict.fromkeys(name for pair in study.comparisons for name in (pair.baseline, pair.candidate))
+    arms = {name: arm_runs(study, task, reported, name) for name in compared}
     for pair in study.comparisons:
         try:
             comparisons.append(
                 compare(
-                    arm_runs(study, task, reported, pair.baseline),
-                    arm_runs(study, task, reported, pair.candidate),
+                    arms[pair.baseline],
+                    arms[pair.candidate],
                     resource=study.ladder.resource,
                     quality=task.quality,
                     floor=floor,
@@ -63,7 +65,10 @@ def analyse(
             )
         except TableError as error:
             missing.append(f"{pair.candidate} against {pair.baseline}: {error}")
-    costs = tuple(c for curve in comparisons for c in costs_elsewhere(study, reported, curve))
+    lines = {name: lines_of(arm) for name, arm in arms.items()}
+    costs = tuple(
+        c for curve in comparisons for c in costs_elsewhere(curve, lines[curve.baseline], lines[curve.candidate])
+    )
     trials = tuple(_trials(study, table, task))
     summary = {
         name: ([float(x) for x in c["train_flops"]], [float(x) for x in c["train_loss"]])
@@ -110,48 +115,20 @@ def arm_runs(study: Study, task: Task, reported: pl.DataFrame, arm: str) -> ArmR
         rung=np.searchsorted(np.array(study.ladder.rungs), planned).astype(np.int64),
         pair=frame["seed"].cast(pl.String).to_numpy().astype(np.str_),
         cluster=frame["cluster"].to_numpy().astype(np.str_),
+        others=_others(study, frame, finished),
     )
 
 
-def costs_elsewhere(study: Study, reported: pl.DataFrame, curve: GainCurve) -> list[Cost]:
-    """At each measured gain, the ratio of every other recorded resource at equal quality.
-
-    Each arm's mean of the resource is interpolated in (ln ladder resource, ln resource) at the budgets that reach the
-    quality: the baseline's ``C`` and the candidate's ``C / G``.
-    """
-    found: list[Cost] = []
-    seen: set[tuple[bytes, ...]] = set()
-    measured = [p for p in curve.points if p.index == "old" and p.region == "measured" and p.gain]
-    for resource, (unit, _) in RESOURCES.items():
-        if resource == study.ladder.resource or resource in MACHINE_RESOURCES or resource == "steps":
+def _others(study: Study, frame: pl.DataFrame, finished: np.ndarray) -> dict[str, np.ndarray]:
+    """What the runs used of every resource that doesn't depend on the machine, where all finished ones recorded it."""
+    found = {}
+    for name in RESOURCES:
+        if name == study.ladder.resource or name in MACHINE_RESOURCES or name == "steps" or name not in frame.columns:
             continue
-        lines = {arm: _line(study, reported, arm, resource) for arm in (curve.baseline, curve.candidate)}
-        if any(line is None for line in lines.values()):
-            continue
-        key = tuple(line[1].tobytes() for line in lines.values() if line is not None)
-        if key in seen:  # e.g. active parameters where every parameter is active: said once
-            continue
-        seen.add(key)
-        for point in measured:
-            assert point.gain is not None
-            old = _at(lines[curve.baseline], point.at)
-            new = _at(lines[curve.candidate], point.at / point.gain)
-            found.append(Cost(curve.baseline, curve.candidate, resource, unit, point.at, old / new))
+        amount = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        if finished.any() and np.all(amount[finished] > 0):
+            found[name] = amount
     return found
-
-
-def _line(study: Study, reported: pl.DataFrame, arm: str, resource: str) -> tuple[np.ndarray, np.ndarray] | None:
-    rows = reported.filter((pl.col("arm") == arm) & (pl.col("status") == "finished"))
-    means = rows.group_by("rung").agg(pl.col(study.ladder.resource).mean(), pl.col(resource).mean().alias("other"))
-    means = means.drop_nulls().filter(pl.col("other") > 0).sort("rung")
-    if means.is_empty():
-        return None
-    return np.log(means[study.ladder.resource].to_numpy()), np.log(means["other"].to_numpy())
-
-
-def _at(line: tuple[np.ndarray, np.ndarray] | None, amount: float) -> float:
-    assert line is not None
-    return float(np.exp(np.interp(math.log(amount), *line)))
 
 
 def _task_floor(task: Task) -> str | float:
@@ -276,37 +253,9 @@ def _diagnostics(
                 {"comparisons": len(study.comparisons)},
             )
         )
-    gains = {(c.baseline, c.candidate) for c in comparisons if c.verdict.level == "gain"}
-    found += _bought([c for c in costs if (c.baseline, c.candidate) in gains])
+    found += bought_elsewhere(comparisons, costs)
     found += _accounting(study, table)
     return found
-
-
-def _bought(costs: list[Cost]) -> list[Diagnostic]:
-    found = []
-    pairs = dict.fromkeys((c.baseline, c.candidate) for c in costs)
-    for baseline, candidate in pairs:
-        mine = [c for c in costs if (c.baseline, c.candidate) == (baseline, candidate)]
-        top = max(c.at for c in mine)
-        dear = {c.resource: 1 / c.ratio for c in mine if c.at == top and c.ratio < 1 / BOUGHT}
-        if dear:
-            said = ", ".join(
-                f"{_times(v)} the {k.replace('_', ' ')}" for k, v in sorted(dear.items(), key=lambda i: -i[1])
-            )
-            found.append(
-                Diagnostic(
-                    "bought-elsewhere",
-                    "warning",
-                    f"To match {baseline}, {candidate} needs {said}: part of its gain is bought in what the ladder "
-                    "does not count.",
-                    {"baseline": baseline, "candidate": candidate, "times": dear},
-                )
-            )
-    return found
-
-
-def _times(value: float) -> str:
-    return f"{value:.1f}×" if value < 10 else f"{value:.0f}×"
 
 
 def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:

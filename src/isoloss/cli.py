@@ -339,7 +339,7 @@ def import_(
     """Write anybody's runs, whatever they lie in, to one table with one finished run a row."""
     from isoloss import api
 
-    points = None if curves is None else curves.value
+    points: Any = None if curves is None else curves.value
     told = {"arm_column": arm_column, "resource": resource, "quality": quality}
     done = api.import_runs(runs, out, where=where or (), curves=points, **told)
     if as_json:
@@ -383,6 +383,45 @@ def fetch(
     for line in (*lines, counted, *absent):
         _err().print(Text(line), soft_wrap=True)
     _out().print(Text(said["folder"]), soft_wrap=True)
+
+
+@app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="A third-party table (see --list).", show_default=False)] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Folder of its files. Default: where `isoloss fetch` puts it.")
+    ] = None,
+    list_tables: Annotated[bool, typer.Option("--list", help="List the tables that can be named.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All of them, one after another.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Set what was published about a public table beside what isoloss makes of the same rows, with intervals.
+
+    Examples:
+
+        isoloss reproduce besiroglu
+
+        isoloss reproduce --all
+    """
+    from isoloss import api
+    from isoloss.report.plans import print_list
+    from isoloss.report.reproducing import print_reproduction
+
+    if every and (name is not None or table is not None):
+        raise IsolossError("--all", "goes with neither a name nor --table", "leave one of them out")
+    if list_tables or (name is None and not every):
+        rows = api.reproducible()
+        _print_json(rows) if as_json else print_list([{**r, "tables": ", ".join(r["tables"])} for r in rows], _out())
+        return
+    names = [name] if name is not None else [r["name"] for r in api.reproducible()]
+    found = []
+    for each in names:
+        one = api.reproduce(each, table=table)
+        found.append(api.reproduction_json(one))
+        if not as_json:
+            print_reproduction(one, _out())
+    if as_json:
+        _print_json(found[0] if name is not None else found)
 
 
 @app.command()
@@ -617,9 +656,9 @@ def next_(
 ) -> None:
     """Say which runs to buy next: those that settle the verdict for the least compute.
 
-        isoloss next runs.csv --baseline adamw --candidate muon --spend 1e18
+    isoloss next runs.csv --baseline adamw --candidate muon --spend 1e18
 
-        isoloss next STUDY.toml
+    isoloss next STUDY.toml
     """
     from isoloss import api
     from isoloss.report.nexts import print_next

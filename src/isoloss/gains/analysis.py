@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from isoloss.gains.result import Diagnostic, GainCurve, Interval
+from isoloss.gains.result import Cost, Diagnostic, GainCurve
+
+__all__ = ["ArmSummary", "Cost", "StudyResult", "Trial"]
 
 
 @dataclass(frozen=True)
@@ -24,23 +26,6 @@ class Trial:
     chosen: bool = False
     edges: tuple[str, ...] = ()
     added: bool = False
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What the gain costs along another resource.
-
-    `at`: baseline budget of the ladder resource; `ratio` = baseline's amount / candidate's amount of `resource` at
-    equal quality (> 1: the candidate needs less of this one too; < 1: the gain is bought here).
-    """
-
-    baseline: str
-    candidate: str
-    resource: str
-    unit: str
-    at: float
-    ratio: float
-    interval: Interval | None = None
 
 
 @dataclass(frozen=True)

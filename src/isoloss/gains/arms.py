@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ class ArmRuns:
     miss counts as infinite); `rung` (n,) index of the ladder step, shared by both arms where budgets were planned;
     `pair` (n,) names the seed, so that runs of two arms with equal (rung, pair) saw the same data order;
     `cluster` (n,) names the unit that is resampled whole (the run itself unless runs share a trunk).
+    `others` holds what every run used of other recorded resources, each (n,) > 0.
     """
 
     name: str
@@ -24,3 +25,4 @@ class ArmRuns:
     rung: NDArray[np.int64]
     pair: NDArray[np.str_]
     cluster: NDArray[np.str_]
+    others: dict[str, NDArray[np.float64]] = field(default_factory=dict)

@@ -138,6 +138,23 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What the gain costs along another resource.
+
+    `at`: baseline budget of the ladder resource; `ratio` = baseline's amount / candidate's amount of `resource` at
+    equal quality (> 1: the candidate needs less of this one too; < 1: the gain is bought here).
+    """
+
+    baseline: str
+    candidate: str
+    resource: str
+    unit: str
+    at: float
+    ratio: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
 class GainCurve:
     """Everything measured about `candidate` against `baseline` along one resource."""
 
@@ -163,6 +180,7 @@ class GainCurve:
     level: float = 0.95
     draws: int = 0
     seed: int = 0
+    elsewhere: tuple[Cost, ...] = ()
 
 
 def to_json(value: Any) -> Any:

@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from isoloss.errors import TableError
+from isoloss.runs import RESOURCES
 
 #: Role -> column names that are taken for it without being told, best first (compared by `plain_name`).
 GUESSES: dict[str, tuple[str, ...]] = {
@@ -34,6 +35,11 @@ GUESSES: dict[str, tuple[str, ...]] = {
     "cluster": ("cluster", "trunk", "parent"),
     "run_id": ("run_id", "run", "id", "run_name", "mlflow_runname", "name", "hyper_id", "trial_id"),
 }  # fmt: skip
+#: Names of columns that say what a run used of some resource, besides the one its ladder is built on.
+RECORDED = frozenset({
+    *RESOURCES, *GUESSES["resource"], "params", "n_params", "num_params", "model_size", "memory", "peak_memory",
+    "max_memory", "energy", "runtime", "wall_time", "wall_seconds", "gpu_hours", "hours", "minutes", "time_seconds",
+}) - {"c", "steps"}  # fmt: skip
 NEEDED = {"arm": "--arm-column", "resource": "--resource", "quality": "--quality"}
 #: Words in a column's name that mean a score: better when higher, so it can't be compared as a loss.
 SCORES = frozenset({

@@ -16,7 +16,7 @@ from isoloss.gains.arms import ArmRuns
 from isoloss.gains.result import Diagnostic
 from isoloss.ledger import refusals
 from isoloss.ledger.best_of import best_settings
-from isoloss.ledger.columns import GUESSES, SCORES, guess_roles, is_score, numeric
+from isoloss.ledger.columns import GUESSES, RECORDED, SCORES, guess_roles, is_score, numeric, plain_name
 from isoloss.ledger.conditions import where as rows_where
 from isoloss.ledger.importers import load
 from isoloss.ledger.refusals import SAME_RUNG
@@ -161,11 +161,25 @@ def select_arms(
     alone = ("row " + table.rows.cast(pl.String)).to_numpy().astype(np.str_)
     seed = _text(table, "seed") if "seed" in table.roles else alone
     cluster = _text(table, "cluster") if "cluster" in table.roles else alone
+    others = _others(table, np.isfinite(quality))
     found = []
     for k, name in enumerate(names):
         here = arm == k
-        found.append(ArmRuns(name, resource[here], quality[here], rung[here], seed[here], cluster[here]))
+        used = {column: amount[here] for column, amount in others.items()}
+        found.append(ArmRuns(name, resource[here], quality[here], rung[here], seed[here], cluster[here], used))
     return found, notes
+
+
+def _others(table: ExternalRuns, finite: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    """Columns named like a resource, other than the ladder's, that hold a positive number for every finished run."""
+    found = {}
+    for column in table.frame.columns:
+        if column in table.roles.values() or plain_name(column) not in RECORDED:
+            continue
+        amount = table.frame[column].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+        if np.all(amount[finite] > 0) and np.all(np.isfinite(amount[finite])):
+            found[column] = amount
+    return found
 
 
 def _amounts(table: ExternalRuns, best: float | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -14,6 +14,61 @@ class Meaning(NamedTuple):
 
 
 _MEANINGS: dict[str, Meaning] = {
+    "aa-differs": Meaning(
+        "An arm differs from itself",
+        "Two copies of one algorithm were compared and came out different: something besides the algorithm differs.",
+        "Check what the two copies do not share (trials, seeds, data order, machines) before you read any gain.",
+    ),
+    "aa-undercovers": Meaning(
+        "Intervals of A/A comparisons are too narrow",
+        "An arm compared with its own copy should have 1 inside its interval 19 times in 20; here it is less often.",
+        "Run more seeds a rung, and treat small gains of this pipeline as noise.",
+    ),
+    "columns": Meaning(
+        "Which columns were read",
+        "Columns that are not named are guessed from their names and values.",
+        "Name a column yourself where the guess is wrong: --arm-column, --resource, --quality, --seed-column.",
+    ),
+    "end-points": Meaning(
+        "Only the end of each run is used",
+        "Points logged along a run are not finished runs; its last one is.",
+        "Nothing, unless a run's schedule went on beyond its last logged point.",
+    ),
+    "interactions-left-out": Meaning(
+        "Innovations interact beyond the model",
+        "Terms of a higher order than the model has are at work, so effects read from it are off by them.",
+        "Run more of the factorial, or raise --order.",
+    ),
+    "many-candidates": Meaning(
+        "Many candidates were compared",
+        "The more candidates are tried, the likelier that one of them looks good by luck.",
+        "Read the corrected p-values, or repeat the winner on fresh seeds.",
+    ),
+    "mid-schedule-points": Meaning(
+        "Points from the middle of a schedule",
+        "While the learning rate still decays a run is worse than one that ends there, and rankings flip during decay.",
+        "Use runs that end at each budget: --curves end.",
+    ),
+    "product-at-same-budget": Meaning(
+        "A product of gains at one budget",
+        "Gains that change with scale compose as functions: each step starts from the budget that the last one left.",
+        "Quote the composed gain with its index; the product is there to compare with publications.",
+    ),
+    "single-gains-multiplied": Meaning(
+        "Single gains do not multiply",
+        "Each innovation measured alone says nothing of all together: they overlap or help each other.",
+        "Quote the joint gain, and the Shapley shares for who brought what.",
+    ),
+    "unfinished-runs": Meaning(
+        "Runs that did not finish were left out",
+        "A run that crashed or was killed ended short of its budget, so its quality is not of that budget.",
+        "Run them again; a run that diverged should stay in with a quality of inf.",
+    ),
+    "winners-curse": Meaning(
+        "The best of several was picked",
+        "The best of many noisy results is better than its true value, on average.",
+        "Repeat the pick on fresh seeds, or quote the shrunken value.",
+    ),
     "best-at-edge": Meaning(
         "Best value at the edge of its sweep",
         "The true optimum may lie beyond what was tried, so this arm may be better than it looks here.",

@@ -160,7 +160,7 @@ def rung_table(rungs: Sequence[RungSummary], resource: str, read: Quality) -> Sh
 
 def cost_table(costs: Sequence[Cost]) -> Sheet:
     """What the candidate needs of the other resources at equal quality."""
-    columns = {"resource": False, "at budget": True, "ratio (95%)": True, "the candidate": False}
+    columns = {"resource": False, "at budget": True, "times less (95%)": True, "the candidate": False}
     rows = []
     for c in costs:
         at = words.amount(c.at, "")

@@ -51,6 +51,9 @@ def print_gain(curve: GainCurve, console: Console) -> None:
     """One comparison: verdict, gain per rung in both indexes, laws, floors, slopes, crossover, diagnostics."""
     _print_verdict(curve, console)
     _print_evidence(curve, console, Quality())
+    if curve.elsewhere:
+        latest = max(c.at for c in curve.elsewhere)
+        _print_sheet(tables.cost_table([c for c in curve.elsewhere if c.at == latest]), console)
     _print_diagnostics(curve.diagnostics, console)
 
 

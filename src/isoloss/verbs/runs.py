@@ -43,6 +43,7 @@ def gain(
     Raises `TableError` in one line.
     """
     from isoloss.gains import compare
+    from isoloss.gains.elsewhere import bought_elsewhere, costs_elsewhere, lines_of
     from isoloss.gains.result import Diagnostic
     from isoloss.ledger.external import read_runs, select_arms
 
@@ -62,7 +63,9 @@ def gain(
         draws=draws,
     )
     columns = Diagnostic("columns", "info", f"Columns: {table.roles_line()}.", {"roles": table.roles})
-    return dataclasses.replace(curve, diagnostics=(*curve.diagnostics, *table.notes, *notes, columns))
+    elsewhere = tuple(costs_elsewhere(curve, lines_of(arms[0]), lines_of(arms[1])))
+    found = (*curve.diagnostics, *bought_elsewhere([curve], elsewhere), *table.notes, *notes, columns)
+    return dataclasses.replace(curve, diagnostics=found, elsewhere=elsewhere)
 
 
 def gain_json(curve: GainCurve) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def gain_json(curve: GainCurve) -> dict[str, Any]:
         row = to_json(point)
         gains.setdefault(point.index, []).append({k: row[k] for k in keep if row[k] not in ("", None) or k == "gain"})
     whole = to_json(curve)
-    rest = ("overlap", "laws", "floors", "slopes", "rungs", "level", "draws", "seed", "mode")
+    rest = ("overlap", "laws", "floors", "slopes", "rungs", "level", "draws", "seed", "mode", "elsewhere")
     return {
         "baseline": curve.baseline,
         "candidate": curve.candidate,
