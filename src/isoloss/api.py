@@ -8,6 +8,7 @@ from isoloss.verbs.fits import LawReport, fit, law_json
 from isoloss.verbs.isoflop import isoflop, isoflop_json
 from isoloss.verbs.names import known, versions
 from isoloss.verbs.nexts import NextReport, next_json, next_runs
+from isoloss.verbs.reproducing import reproduce, reproducible, reproduction_json
 from isoloss.verbs.runs import gain, gain_json
 from isoloss.verbs.studies import OpenStudy, ledger_url, open_study, plan, report, run, status
 
@@ -37,6 +38,9 @@ __all__ = [
     "rank",
     "read_gain",
     "report",
+    "reproduce",
+    "reproducible",
+    "reproduction_json",
     "run",
     "status",
     "versions",
