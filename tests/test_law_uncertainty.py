@@ -12,6 +12,7 @@ import pytest
 from isoloss.errors import MissingError, TableError, UnknownNameError
 from isoloss.laws import fit
 from isoloss.laws.ensemble import ensemble
+from isoloss.laws.holdout import leave_top_out, rolling
 from isoloss.laws.noise import log_partition
 from isoloss.laws.optimum import pose
 from isoloss.laws.parameter_profile import profile
@@ -243,8 +244,6 @@ def test_held_out_scores_reward_the_true_law_and_are_skipped_with_a_reason() -> 
 
 
 def test_held_out_rows_do_not_leak_into_their_forecast() -> None:
-    from isoloss.laws.holdout import rolling
-
     columns = ladder(8)
     y = noisy(columns, np.random.default_rng(14))
     broken = y.copy()
@@ -256,6 +255,19 @@ def test_held_out_rows_do_not_leak_into_their_forecast() -> None:
         assert top is not None and top.rows.tolist() == [7]
         errors.append(float(top.log_error[0]))
     assert errors[1] - errors[0] == pytest.approx(np.log(1.5), abs=1e-6)
+
+
+def test_rungs_may_be_ordered_by_any_quantity() -> None:
+    columns = ladder(8)
+    posed = pose("power-floor", columns, noisy(columns, np.random.default_rng(19)))
+    joules = 2.0 ** np.array([2, 3, 4, 8, 5, 6, 7, 1])
+    for order, last in ((joules, 3), ("C", 7), (None, 7)):
+        top = leave_top_out(posed, posed.starts[0], order=order).top
+        assert top is not None and top.rows.tolist() == [last]
+    with pytest.raises(TableError, match="no column D among"):
+        leave_top_out(posed, posed.starts[0], order="D")
+    with pytest.raises(TableError, match="one positive number a row"):
+        leave_top_out(posed, posed.starts[0], order=-joules)
 
 
 def test_ensemble_follows_the_law_that_forecasts_and_spreads_over_forms() -> None:

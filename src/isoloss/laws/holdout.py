@@ -80,15 +80,16 @@ class HeldOut:
         return {"order": self.order} | {name: _scores(folds) for name, folds in groups.items()}
 
 
-def leave_top_out(posed: Posed, theta: Array, seed: int = 0) -> HeldOut:
+def leave_top_out(posed: Posed, theta: Array, seed: int = 0, order: str | Array | None = None) -> HeldOut:
     """The fold that holds out the top rung only; see `rolling`."""
-    return rolling(posed, theta, seed, most=1)
+    return rolling(posed, theta, seed, most=1, order=order)
 
 
-def rolling(posed: Posed, theta: Array, seed: int = 0, most: int = 4, order: str | None = None) -> HeldOut:
+def rolling(posed: Posed, theta: Array, seed: int = 0, most: int = 4, order: str | Array | None = None) -> HeldOut:
     """Score a law above each of the highest `most` cuts, given its optimum `theta` on all rows (a start among others).
 
-    `order` is a column of the table. Nothing is raised where too few scales lie below every cut: `skipped` says why.
+    `order` names a column of the law, or gives the ordering quantity itself (rows,) > 0, by default the product of the
+    law's columns. Nothing is raised where too few scales lie below every cut: `skipped` says why.
     """
     if most < 1:
         return HeldOut("", (), "not asked for")
@@ -175,7 +176,11 @@ def _scores(folds: tuple[Fold, ...]) -> dict[str, Any]:
     }
 
 
-def _order(posed: Posed, name: str | None) -> tuple[str, Array]:
+def _order(posed: Posed, name: str | Array | None) -> tuple[str, Array]:
+    if isinstance(name, np.ndarray):
+        if name.shape != posed.loss.shape or not np.all(np.isfinite(name) & (name > 0)):
+            raise TableError("--order", "must be one positive number a row", "give the resource of each run")
+        return "the given order", np.log(name)
     if name is not None and name not in posed.columns:
         raise TableError("--order", f"no column {name} among {sorted(posed.columns)}", "name a column of the law")
     names = [name] if name else [k for k in posed.columns if k not in posed.law.may_repeat] or list(posed.columns)
