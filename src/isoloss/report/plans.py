@@ -12,7 +12,6 @@ from rich.table import Table
 from isoloss.planning.price import PlanSummary
 from isoloss.report.words import duration, number, times
 
-
 WIDE_LIST = 120  # columns of a terminal that has room for sources
 
 
