@@ -127,6 +127,8 @@ def test_parametric_draws_need_replicates_and_report_a_law_that_misses_them() ->
     fits = [fit("power-floor", columns, y, resample="parametric", bootstrap=50) for y in (good, bad)]
     assert fits[0].diagnostics["lack_of_fit_p"] > 0.01 > fits[1].diagnostics["lack_of_fit_p"]
     assert fits[0].diagnostics["replicate_dof"] == 16
+    with pytest.raises(TableError, match="identical losses, which shows no noise"):
+        fit("power-floor", columns, truth(columns), resample="parametric")
     with pytest.raises(TableError, match="parametric takes rows as independent"):
         fit("power-floor", columns, good, resample="parametric", clusters=np.repeat(np.arange(8), 3))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Array = NDArray[np.float64]
+SMALLEST_SD = 1e-9  # of the target, in scaled units
 _SAME = 9  # digits of a column that two runs of one setting have in common
 
 
@@ -27,6 +28,11 @@ class Replicates:
     dof: int
     setting: NDArray[np.intp]
     clustered: int
+
+    @property
+    def identical(self) -> bool:
+        """Whether runs of one setting agree to rounding: copies, or no noise to draw from."""
+        return bool(np.max(self.sd) < SMALLEST_SD)
 
     def lack_of_fit(self, residual: Array, parameters: int) -> float | None:
         """p-value of an F test of the setting means about the law against the noise within settings, None if unspared.

@@ -92,7 +92,8 @@ def choose(scheme: str, clusters: int, parameters: int, replicates: Replicates |
     if clusters >= MANY_CLUSTERS:
         return "pairs", f"{clusters} clusters: enough to weigh them again"
     spare = clusters - parameters
-    if spare < FEW_SPARE and replicates is not None and replicates.dof >= spare and replicates.clustered == 0:
+    usable = replicates is not None and replicates.clustered == 0 and not replicates.identical
+    if spare < FEW_SPARE and replicates is not None and usable and replicates.dof >= spare:
         return "parametric", f"{spare} degrees of freedom about the law, {replicates.dof} within settings"
     return "wild", f"{clusters} clusters: too few to weigh them again"
 
@@ -129,6 +130,9 @@ def draw_copies(
     if scheme == "parametric":
         if replicates is None or replicates.dof == 0:
             raise TableError("--resample", "parametric needs runs that repeat a setting", "use wild, or run more seeds")
+        if replicates.identical:
+            what = "runs that repeat a setting have identical losses, which shows no noise at all"
+            raise TableError("--resample", what, "remove copies of one run, or use wild")
         if replicates.clustered > 0:
             what = f"parametric takes rows as independent, but {replicates.clustered} clusters hold several"
             raise TableError("--resample", what, "use wild")
