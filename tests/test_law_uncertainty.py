@@ -13,6 +13,7 @@ from isoloss.errors import MissingError, TableError, UnknownNameError
 from isoloss.laws import fit
 from isoloss.laws.ensemble import ensemble
 from isoloss.laws.holdout import leave_top_out, rolling
+from isoloss.laws.joint import fit_joint
 from isoloss.laws.noise import log_partition
 from isoloss.laws.optimum import pose
 from isoloss.laws.parameter_profile import profile
@@ -89,6 +90,22 @@ def test_arms_that_share_cluster_names_are_drawn_together() -> None:
     turned = fit("power-floor", {"C": columns["C"][::-1]}, arms[0][::-1], clusters=names[::-1], bootstrap=50)
     straight = fit("power-floor", columns, arms[0], clusters=names, bootstrap=50)
     np.testing.assert_allclose(turned.draws["E"], straight.draws["E"], rtol=1e-6)
+
+
+def test_a_joint_fit_pairs_arms_within_one_table_and_takes_no_posterior() -> None:
+    rng = np.random.default_rng(20)
+    one = ladder(12)
+    columns = {"C": np.tile(one["C"], 2)}
+    common = np.tile(NOISE * rng.standard_normal(12), 2)
+    y = truth(columns) * np.exp(common + 0.0005 * rng.standard_normal(24))
+    arm, names = np.repeat(["old", "new"], 12), np.tile(np.arange(12), 2)
+    spread = []
+    for clusters in (names, None):
+        both = fit_joint("power-floor", columns, y, arm, clusters=clusters, resample="wild", bootstrap=400).arms
+        spread.append(np.std(np.subtract(*(f.predict_draws(one)[:, -1] for f in both.values()))))
+    assert spread[0] < 0.5 * spread[1]
+    with pytest.raises(TableError, match="a posterior is for one law on one table"):
+        fit_joint("power-floor", columns, y, arm, resample="posterior", bootstrap=10)
 
 
 def test_clusters_of_several_rows_that_move_together_widen_intervals() -> None:

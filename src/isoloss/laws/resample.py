@@ -127,6 +127,8 @@ def draw_copies(
         weight = np.stack([_stream(base, salt, n).standard_exponential(draws) for n in names], axis=1)[:, member]
         weight *= rows / weight.sum(axis=1, keepdims=True)
         return Resamples(weight, None, {**facts, "resampling": "pairs"})
+    if scheme == "posterior":
+        raise TableError("--resample", "a posterior is for one law on one table", "use wild for a joint fit")
     if scheme == "parametric":
         if replicates is None or replicates.dof == 0:
             raise TableError("--resample", "parametric needs runs that repeat a setting", "use wild, or run more seeds")
