@@ -58,7 +58,7 @@ def design(law: str, settings: int, seeds: int) -> dict[str, np.ndarray]:
         return {"C": np.repeat(np.geomspace(1e16, 1e20, settings), seeds)}
     side = int(np.ceil(np.sqrt(settings)))
     sizes, ratio = np.meshgrid(np.geomspace(5e7, 5e9, side), np.geomspace(4, 200, side))
-    keep = np.round(np.linspace(0, side * side - 1, settings)).astype(int)
+    keep = np.arange(settings) * (side + 1) % side**2  # diagonals: every size and every ratio
     n = sizes.ravel()[keep]
     return {"N": np.repeat(n, seeds), "D": np.repeat(n * ratio.ravel()[keep], seeds)}
 
