@@ -62,8 +62,13 @@ def _ways(ways: tuple[Sharing, ...], chosen: tuple[str, ...]) -> Table:
 def _facts(facts: Mapping[str, Any], objective: float) -> Iterator[str]:
     delta = f", delta {facts['delta']:g}" if facts.get("delta") else ""
     yield f"{facts['rows']} runs; objective {escape(str(facts['objective']))}{delta}: {objective:.6e}."
-    tried = facts.get("starts_polished", facts["starts"])
-    yield f"{facts['starts_agreeing']} of {tried} starts followed to their minimum agree ({facts['starts']} tried)."
+    per_arm = facts.get("starts_agreeing_per_arm")
+    if per_arm is not None:
+        shares = ", ".join(f"{share:.0%}" for share in per_arm)
+        yield f"Starts that agree on each arm's own minimum: {shares}."
+    else:
+        tried = f"{facts['starts_polished']} starts followed to their minimum agree ({facts['starts']} tried)"
+        yield f"{facts['starts_agreeing']} of {tried}."
     if facts["resampling"] != "none":
         yield f"Intervals: {escape(str(facts['resampling']))}, {facts['clusters']} clusters."
     if facts.get("rms_residual") is not None:
