@@ -1,13 +1,13 @@
 """How long do law fits take? Ours against the published recipe and against the fastest peer, side by side in one run.
 
-command:   python benchmarks/fits.py --table svg_extracted_data.csv          (two minutes)
-full:      python benchmarks/fits.py --table svg_extracted_data.csv --full   (every resample by the published recipe)
+command:   python benchmarks/fits.py          (a minute; --table PATH where there is no network)
+full:      python benchmarks/fits.py --full   (every start and resample by the published recipe; ten minutes)
 needs:     pip install autograd; for the peer, Python 3.12 or later and pip install simple-scaling-laws
 expected:  4,000 Huber refits and a 4,500-start search >= 100 times faster than the published recipe at objectives
            that are nowhere higher; per draw >= 10 times faster than the peer; 10,000 gain curves of two arms < 5 s
 
 The table is the 240 points of Hoffmann et al. (2022) that Besiroglu et al. (2024) read off a figure
-(`isoloss fetch besiroglu` prints where it lies). The published recipe is written here from its description: BFGS on the
+(`isoloss fetch besiroglu`). The published recipe is written here from its description: BFGS on the
 log-sum-exp form, Huber's loss with delta 1e-3 on ln L summed over rows, gradients by autograd, 4,500 grid starts
 for the point fit and one start, the optimum, for each bootstrap refit. Its time is measured on some of the starts and
 resamples and scaled up unless --full is given.
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from isoloss.evidence.fetch import fetch
 from isoloss.gains import compare
 from isoloss.gains.phantoms import budgets_of, phantom
 from isoloss.laws import fit
@@ -188,10 +189,10 @@ def _shown(items: Any, what: str) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", type=Path, required=True, help="svg_extracted_data.csv")
+    parser.add_argument("--table", type=Path, help="svg_extracted_data.csv; default: what isoloss fetch brings")
     parser.add_argument("--full", action="store_true", help="run every start and resample of the published recipe")
     asked = parser.parse_args()
-    points = chinchilla_points(asked.table)
+    points = chinchilla_points(asked.table or fetch("besiroglu").folder / "svg_extracted_data.csv")
     fit("power", {"C": points[0]}, points[2], bootstrap=10)  # load what is loaded lazily
     against_published(*points, asked.full)
     against_peer(*points)

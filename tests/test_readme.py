@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
+import numpy as np
+import polars as pl
 import pytest
 
+from isoloss.cli import app
 from tests.conftest import ROOT
 from tests.test_cli import isoloss
 
@@ -44,7 +48,48 @@ def test_links_lead_somewhere():
 
 
 def test_commands_in_the_readme_are_commands():
-    verbs = set(re.findall(r"^isoloss (\w+) .*(?:studies|runs\.csv)", README, re.M))
-    assert verbs == {"plan", "run", "gain", "fit"}
+    verbs = set(re.findall(r"^isoloss (\w+) ", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S)), re.M))
+    assert verbs > {"plan", "run", "gain", "fit", "chain", "attribute", "rank", "next", "isoflop"}
+    assert verbs <= {c.name or c.callback.__name__ for c in app.registered_commands}
     for path in re.findall(r"studies/[\w/.-]+\.toml", README):
         assert (ROOT / path).exists()
+
+
+def lines() -> list[str]:
+    """Every command of the README over a run table."""
+    found = re.findall(r"^isoloss (.*runs\.csv[^#\n]*)", README, re.M)
+    assert len(found) >= 8
+    return [line.strip() for line in found]
+
+
+@pytest.mark.parametrize("line", lines())
+def test_commands_over_run_tables_work_as_pasted(line: str, tmp_path):
+    rng = np.random.default_rng(0)
+    arms = {
+        "adamw": (60.0, 0.1),
+        "muon": (75.0, 0.107),
+        "lstm": (36.0, 0.08),
+        "retro": (60.0, 0.1),
+        "modern": (80.0, 0.11),
+    }
+    rows = []
+    for arm, (scale, alpha) in laws.items():
+        for c in 1e15 * 4.0 ** np.arange(6):
+            for seed in range(3):
+                rows.append((arm, c, seed, (1.8 + scale * c**-alpha) * np.exp(0.002 * rng.standard_normal())))
+    frame = pl.DataFrame(rows, schema=["optimizer", "train_flops", "seed", "loss"], orient="row")
+    if "isoflop" in line or "chinchilla" in line:
+        n = np.tile(np.geomspace(1e7, 1e9, 9), 5)
+        d = np.repeat([1e18, 3e18, 1e19, 3e19, 1e20], 9) / (6 * n)
+        loss = (1.7 + 400 * n**-0.34 + 410 * d**-0.28) * np.exp(0.001 * rng.standard_normal(45))
+        frame = pl.DataFrame({"N": n, "D": d, "C": 6 * n * d, "loss": loss})
+    if "--factors" in line:
+        pairs = [(a, b) for a in (0, 1) for b in (0, 1)]
+        cells = [(a, b, c, s) for a, b in pairs for c in 1e15 * 4.0 ** np.arange(5) for s in range(3)]
+        a, b, c, s = (np.array(v) for v in zip(*cells, strict=True))
+        loss = (1.8 + 60 * (c * 1.4**a * 1.7**b) ** -0.1) * np.exp(0.002 * rng.standard_normal(len(c)))
+        frame = pl.DataFrame({"rope": a, "swiglu": b, "train_flops": c, "seed": s, "loss": loss})
+    frame.write_csv(tmp_path / "runs.csv")
+    done = isoloss(*shlex.split(line), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 3
