@@ -75,6 +75,16 @@ def test_new_run_intervals_hold_mean_intervals_and_evaluation_error_widens_them(
     assert np.all(np.isnan(none.predict_interval(columns)))
 
 
+def test_one_degree_of_freedom_gives_wide_finite_draws() -> None:
+    rng = np.random.default_rng(21)
+    columns = ladder(4)
+    for _ in range(5):
+        found = fit("power-floor", columns, noisy(columns, rng, 0.02), bootstrap=2000, resample="wild", held_out=0)
+        assert found.diagnostics["dof"] == 1
+        assert np.all(np.isfinite(found.predict_draws(columns)))
+        assert np.ptp(found.interval("E")) > 0.3
+
+
 def test_arms_that_share_cluster_names_are_drawn_together() -> None:
     rng = np.random.default_rng(3)
     columns = ladder(12)

@@ -21,6 +21,7 @@ from isoloss.laws.resample import Influence
 
 Array = NDArray[np.float64]
 POLISHED = 64  # starts that are followed to their minimum: half the best of the grid, half spread over all of it
+LARGEST_SHIFT = 30.0  # of ln L or of the scaled loss in a draw: more would overflow and say nothing else
 AGREEMENT = 1e-6  # relative to the lowest misfit
 
 
@@ -118,7 +119,7 @@ def refits(problem: Problem, best: Array, weight: Array, shift: Array | None, dr
     y = problem.y
     if shift is not None:
         residual = problem.state(best[None], problem.target())[0]
-        target = problem.target() - residual + shift
+        target = problem.target() - residual + np.clip(shift, -LARGEST_SHIFT, LARGEST_SHIFT)
         y = np.exp(target) if problem.objective.log else np.maximum(target, 1e-3 * y.min())
     copies = Problem(problem.law, problem.data, y, problem.weight * weight, problem.objective)
     return minimise(copies, np.repeat(best[None], draws, axis=0)).theta
