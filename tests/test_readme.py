@@ -65,7 +65,7 @@ def lines() -> list[str]:
 @pytest.mark.parametrize("line", lines())
 def test_commands_over_run_tables_work_as_pasted(line: str, tmp_path):
     rng = np.random.default_rng(0)
-    arms = {
+    laws = {
         "adamw": (60.0, 0.1),
         "muon": (75.0, 0.107),
         "lstm": (36.0, 0.08),
