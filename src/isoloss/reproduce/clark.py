@@ -78,7 +78,9 @@ def reproduce(folder: Path) -> Reproduction:
         (Sheet("What the constants turn on", ("router", "rows taken", "runs", *PARAMETERS), tuple(sheet)),),
         findings,
         (
-            "isoloss fit final_steps.csv --law routed --parameters dense_parameter_count --column experts=num_experts "
-            "--quality loss_validation --pool",
+            "isoloss fit curves.csv.gz --law routed --parameters dense_parameter_count --column experts=num_experts "
+            "--pool "
+            "--quality loss_validation --where step=249000 --where k=1 --where routing_frequency=0.5 --where seed=42 "
+            "--where router_type=Hash  # routed models only",
         ),
     )  # fmt: skip

@@ -240,7 +240,9 @@ def reproduce(folder: Path) -> Reproduction:
             p = cited[index, at]
             rows.append(
                 ours_only(
-                    f"end-points, shared free floor: gain at {at:.3g}, index {index} ({p.region})", p.gain, p.interval
+                    f"end-points, shared free floor: gain at {_budget(at)}, index {index} ({p.region})",
+                    p.gain,
+                    p.interval,
                 )
             )
     under = [1 - 1 / float(mended(r).flops[-1] / r.flops[-1]) for r in original["lstm"]]
@@ -259,20 +261,20 @@ def reproduce(folder: Path) -> Reproduction:
             for (arm, window), printed in zip(nearest.items(), (p.alpha for p in _printed_laws().values()), strict=True)
         )
         + ".",
-        f"LSTM to the 2017 Transformer at {budget:.3g} FLOP is anything from {_round(min(values))} to "
+        f"LSTM to the 2017 Transformer at {_budget(budget)} FLOP is anything from {_round(min(values))} to "
         f"{_round(max(values))} over "
         f"these specifications (index new), {np.log10(budget / top):.1f} decades beyond the largest run; the paper "
         "prints no interval.",
         f"The profiler leaves the LSTM's recurrent cell out: {100 * min(under):.1f}% to {100 * max(under):.1f}% of "
         "its compute, "
         "more at larger widths, which flatters the LSTM.",
-        f"By this project's rules (finished runs, the floor estimated and shared) the gain at {budget:.3g} is "
+        f"By this project's rules (finished runs, the floor estimated and shared) the gain at {_budget(budget)} is "
         "withheld, as it lies "
         f"more than two decades beyond the data. Inside the data: {ours.verdict.sentence}",
     )
     sheets = [
         Sheet(
-            f"LSTM to {TITLES[new]} at {budget:.3g} FLOP: exponents, and gains under both indices",
+            f"LSTM to {TITLES[new]} at {_budget(budget)} FLOP: exponents, and gains under both indices",
             ("points", "LSTM", TITLES[new], "gain, new", "95%", "gain, old", "95%"),
             tuple(shown),
         )
@@ -286,8 +288,6 @@ def reproduce(folder: Path) -> Reproduction:
         tuple(rows),
         (*sheets, free),
         findings,
-        ("isoloss gain backup -b lstm_layer1 -c retry_historical_experiments --resource total_flops_profiler "
-         "--quality validation_loss --at 2.26e23",),
     )  # fmt: skip
 
 
@@ -307,7 +307,7 @@ def _against_printed(fits: dict[str, Fit], drawn: list[dict[str, Fit]], budget: 
     for index in ("new", "old"):
         value = gain(fits["lstm"], fits["retro"], budget, index)
         ends = quantiles([gain(d["lstm"], d["retro"], budget, index) for d in drawn])
-        what = f"LSTM to Transformer of 2017 at {budget:.3g}, index {index}"
+        what = f"LSTM to Transformer of 2017 at {_budget(budget)}, index {index}"
         if index == "new":
             out.append(row(NAME, "retro-new", what, value, ends, "a third decimal of an exponent is a factor here"))
         else:
@@ -347,6 +347,10 @@ def _floors(runs: dict[str, list[Curve]], budget: float) -> Sheet:
             cells.append((label, kind, floors, *(fits[a].alpha for a in TITLES), new, old))
     header = ("points", "floor", "E", *TITLES, "LSTM to Transformer of 2017, new", "old")
     return Sheet("The floor estimated instead of pinned", header, tuple(cells))
+
+
+def _budget(value: float) -> str:
+    return f"{value:.3g}".replace("e+", "e")
 
 
 def _round(value: float) -> str:

@@ -34,6 +34,10 @@ REPRODUCTIONS: dict[str, Entry] = {
         "gundlach": ("gundlach", "gundlach-2026"),
         "openai": ("openai-efficiency",),
         "porian": ("porian",),
+        "llama": ("open-athena",),
+        "gemstones": ("gemstones",),
+        "speedrun": ("speedrun",),
+        "misfitting": ("misfitting",),
     }.items()
 }
 
