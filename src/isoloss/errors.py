@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class IsolossError(Exception):
@@ -21,6 +22,17 @@ class IsolossError(Exception):
         self.where, self.what, self.remedy = str(where), what, remedy
         line = f"{self.where}: {what}" + (f"; {remedy}" if remedy else "")
         super().__init__(" ".join(line.split()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # the default rebuilds from the one line, which __init__ can't take; a worker process must be able to send it
+        return _rebuild, (type(self), self.__dict__, self.args)
+
+
+def _rebuild(cls: type[IsolossError], state: dict[str, Any], arguments: tuple[Any, ...]) -> IsolossError:
+    error = cls.__new__(cls)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 class StudyError(IsolossError):

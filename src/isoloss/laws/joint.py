@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,15 +19,18 @@ from scipy import stats
 from isoloss.errors import TableError, UnknownNameError
 from isoloss.laws.check import check_table
 from isoloss.laws.descend import Problem, find_objective, minimise
-from isoloss.laws.optimum import influence, refits, scaled, search
 from isoloss.laws.fitted import FittedLaw, Units
 from isoloss.laws.law import Law
+from isoloss.laws.optimum import influence, refits, scaled, search
 from isoloss.laws.pinned import pinned_law
 from isoloss.laws.registry import find_law
-from isoloss.laws.resample import draw_copies
+from isoloss.laws.replicates import find_replicates
+from isoloss.laws.resample import draw_copies, members
 from isoloss.laws.tied import TiedLaw
+from isoloss.laws.variance import Noise, constant_noise
 
 Array = NDArray[np.float64]
+MOST_WEIGHT = 100.0  # of one arm's rows over another's
 _LEVELS = 12  # of a shared parameter between the arms' own values and beyond, as starts
 
 
@@ -87,7 +90,7 @@ def fit_joint(
 ) -> JointFit:
     """Fit `law` to the rows of every arm named in `arm` (rows,), the parameters in `shared` being common to them.
 
-    The rest is as in `isoloss.laws.fit`. Each arm's table must be able to determine the law by itself. Raises
+    Rows are weighed by the inverse variance of their arm about its own fit. The rest is as in `isoloss.laws.fit`. Each arm's table must be able to determine the law by itself. Raises
     TableError naming the arm, or UnknownNameError for a parameter that the law lacks.
     """
     table = _checked(law, columns, loss, arm, pinned)
@@ -100,14 +103,19 @@ def fit_joint(
     data = tied.prepare(table.columns)
     rows = len(table.y)
     problem = Problem(tied, data, (table.y / table.units.loss)[None], np.ones((1, rows)), goal)
-    starts, facts = _starts(problem, table)
+    own, facts = _own_fits(problem, table)
+    problem = replace(problem, weight=_weights(problem, table, own)[None])
+    starts = _starts(problem, table, own)
     found = minimise(problem, starts)
     lowest = int(np.argmin(found.misfit))
     best = found.theta[lowest]
     residual, leverage = influence(problem, best)
     free = sum(p.low < p.high for p in tied.parameters)
     rng = np.random.default_rng([seed, 3])
-    copies = draw_copies(resample, clusters, bootstrap, residual, leverage, free, rng)
+    member, _ = members(rows, clusters)
+    settings = {**{c: table.columns[c] for c in table.law.columns}, "arm": table.columns["arm"] + 1.0}
+    repeats = find_replicates(settings, problem.target()[0], problem.weight[0], member)
+    copies = draw_copies(resample, clusters, bootstrap, residual, leverage, free, rng, repeats)
     theta = refits(problem, best, copies.weight, copies.shift, bootstrap if resample != "none" else 0)
     half = float(found.misfit[lowest])
     value = float(goal.total(found.misfit[lowest : lowest + 1])[0])
@@ -125,6 +133,7 @@ def fit_joint(
             units=table.units,
             theta=best[place],
             theta_draws=theta[:, place],
+            noise=_noise(problem, table, k, residual, free),
             diagnostics={"rows": int(np.sum(table.columns["arm"] == k))},
         )
         for k, (name, place) in enumerate(zip(table.names, tied.place, strict=True))
@@ -147,12 +156,8 @@ def ways_of_sharing(
     floors = tuple(p.name for p in form.parameters if p.vanishes)
     exponents = tuple(p.name for p in form.parameters if not p.linear)
     ways = dict.fromkeys(((), floors, exponents, floors + exponents))
-    fits = [
-        fit_joint(
-            form, columns, loss, arm, shared=w, pinned=pinned, bootstrap=0, objective=objective, delta=delta
-        )  # fmt: skip
-        for w in ways
-    ]
+    options = {"pinned": pinned, "bootstrap": 0, "objective": objective, "delta": delta}
+    fits = [fit_joint(form, columns, loss, arm, shared=w, **options) for w in ways]  # type: ignore[arg-type]
     free = fits[0]
     found = [Sharing(f.shared, f.objective, f.parameters, f.aicc, _f_test(f, free)) for f in fits]
     return tuple(sorted(found, key=lambda s: s.aicc))
@@ -183,40 +188,71 @@ def _checked(
     return _Table(law, names, {**table, "arm": index}, y, units)
 
 
-def _starts(problem: Problem, table: _Table) -> tuple[Array, dict[str, Any]]:
-    """Each arm's own optimum, with the shared parameters at every arm's value, at their mean, and at levels around."""
-    tied, data = problem.law, problem.data
+def _parts(problem: Problem, table: _Table) -> list[Problem]:
+    """Each arm's rows as a problem of their own."""
+    data = problem.data
+    return [
+        Problem(table.law, part, problem.y[:, rows], problem.weight[:, rows], problem.objective)
+        for rows, part in zip(data["rows"], data["parts"], strict=True)
+    ]
+
+
+def _own_fits(problem: Problem, table: _Table) -> tuple[Array, dict[str, Any]]:
+    """Each arm's own optimum (K, P), and the share of its starts that agree on it."""
+    found = [search(part) for part in _parts(problem, table)]
+    agree = [facts["starts_agreeing"] / facts["starts_polished"] for _, facts in found]
+    return np.array([best for best, _ in found]), {"starts_agreeing_per_arm": agree}
+
+
+def _weights(problem: Problem, table: _Table, own: Array) -> Array:
+    """Weights (R,) of mean 1: rows count by the noise of their arm about its own fit, which differs several-fold.
+
+    The inverse variance for squared residuals, the inverse standard deviation for Huber's, whose linear part is a
+    Laplacian's.
+    """
+    weight = np.ones(problem.y.shape[1])
+    power = 2.0 if problem.objective.delta is None else 1.0
+    for part, rows, best in zip(_parts(problem, table), problem.data["rows"], own, strict=True):
+        residual = part.state(best[None], part.target())[0][0]
+        spare = max(1, len(rows) - sum(p.low < p.high for p in table.law.parameters))
+        weight[rows] = np.sqrt(residual @ residual / spare) ** -power if residual.any() else np.inf
+    weight = np.minimum(weight, MOST_WEIGHT * np.min(weight))
+    return weight / weight.mean() if np.isfinite(weight).all() else np.ones(len(weight))
+
+
+def _noise(problem: Problem, table: _Table, arm: int, residual: Array, free: int) -> Noise:
+    """Noise of one run of an arm; of the parameters, each arm is charged its share."""
+    part = _parts(problem, table)[arm]
+    rows = problem.data["rows"][arm]
+    even = replace(part, weight=np.ones((1, len(rows))))
+    return constant_noise(even, residual[rows], round(free / len(table.names)))
+
+
+def _starts(problem: Problem, table: _Table, own: Array) -> Array:
+    """The arms' own optima, with the shared parameters at every arm's value, at their mean, and at levels around."""
+    tied, y = problem.law, problem.y
     assert isinstance(tied, TiedLaw)
-    y = problem.y
-    own = []
-    agree = []
-    for rows, part in zip(data["rows"], data["parts"], strict=True):
-        one = Problem(table.law, part, y[:, rows], np.ones((1, len(rows))), problem.objective)
-        best, facts = search(one)
-        own.append(best)
-        agree.append(facts["starts_agreeing"] / facts["starts_polished"])
-    mine = np.array(own)
     base = np.zeros(len(tied.parameters))
     for place, best in zip(tied.place, own, strict=True):
         base[place] = best
-    common = [i for i in range(mine.shape[1]) if len(np.unique(tied.place[:, i])) == 1]
+    common = [i for i in range(own.shape[1]) if len(np.unique(tied.place[:, i])) == 1]
     if not common:
-        return base[None], {"starts_agreeing_per_arm": agree}
-    values = [*mine, mine.mean(axis=0)]
+        return base[None]
+    values = [*own, own.mean(axis=0)]
     for i in common:
         p = table.law.parameters[i]
         low, high = p.bounds
         if p.vanishes:  # a floor: from near 0 to just below the lowest loss
             levels = np.log(float(y.min()) * np.r_[1e-3, np.linspace(0.1, 0.98, _LEVELS)])
         else:
-            levels = np.linspace(mine[:, i].min() - 0.3, mine[:, i].max() + 0.3, _LEVELS)
+            levels = np.linspace(own[:, i].min() - 0.3, own[:, i].max() + 0.3, _LEVELS)
         for level in np.clip(levels, low, high):
-            value = mine.mean(axis=0)
+            value = own.mean(axis=0)
             value[i] = level
             values.append(value)
     starts = np.repeat(base[None], len(values), axis=0)
     starts[:, tied.place[0, common]] = np.array(values)[:, common]
-    return starts, {"starts_agreeing_per_arm": agree}
+    return starts
 
 
 def _aicc(half: float, n: int, k: int, laplace: bool) -> float:
