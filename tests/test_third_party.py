@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def test_every_published_constant_of_routed_models_is_covered() -> None:
 def test_optimiser_gains_fall_from_1_4_to_1_1_with_size() -> None:
     muon = rows("marin", "Muon over")
     gains = [value(r) for r in muon.values()]
+    printed = [r.agrees for r in muon.values() if r.published is not None]
+    assert printed == ["to the digit"] * 2
     assert gains[0] == pytest.approx(1.4, abs=0.05)  # printed with two digits
     assert gains[-1] == pytest.approx(1.1, abs=0.05)
     assert all(r.interval is not None and r.interval[0] > 1 for r in muon.values())
@@ -120,10 +123,11 @@ def test_exponents_fall_as_five_choices_are_mended() -> None:
 
 
 def test_llama_and_chinchilla_lines() -> None:
+    # half a unit of the exponent's last digit, 0.0005, is 3% at 3.8e25 FLOP and about as much in H
     ours = rows("llama")
     assert value(ours["Llama 3: b, unweighted"]) == pytest.approx(0.537, abs=1e-3)
-    assert value(ours["Llama 3: H of D* = H C^b, unweighted"]) == pytest.approx(0.299, rel=0.02)  # e^(55 × 0.0003)
-    assert value(ours["Llama 3: D* at 3.8e25 FLOP, 10^12 tokens, unweighted"]) == pytest.approx(16.55, rel=0.02)
+    assert value(ours["Llama 3: H of D* = H C^b, unweighted"]) == pytest.approx(0.299, rel=0.03)
+    assert value(ours["Llama 3: D* at 3.8e25 FLOP, 10^12 tokens, unweighted"]) == pytest.approx(16.55, rel=0.03)
     assert ours["Chinchilla: exponent of N*, ours, cubics, curated rows"].agrees != "no"
 
 
@@ -148,7 +152,7 @@ def test_the_same_table_gives_the_same_page(name: str) -> None:
     folder = TABLES / public_tables()[REPRODUCTIONS[name].tables[0]].folder
     again = api.reproduce(name, table=folder)
     assert api.reproduction_json(first) == api.reproduction_json(again)
-    assert markdown(first) == markdown(again) and "nan" not in markdown(first)
+    assert markdown(first) == markdown(again) and not re.search(r"\bnan\b", markdown(first))
 
 
 # --- the parts, on planted truth
@@ -174,9 +178,11 @@ def test_a_mended_lstm_costs_eight_widths_over_the_vocabulary_more() -> None:
 
 
 def test_hull_of_planted_curves() -> None:
-    N = np.repeat(np.geomspace(1e7, 1e9, 9), 400)
-    D = np.tile(np.geomspace(1e8, 1e12, 400), 9)
-    loss = 1.8 + 400 * N**-0.34 + 400 * D**-0.34  # equal exponents: N* grows as the root of C
+    N = np.repeat(np.geomspace(1e7, 1e9, 17), 400)
+    D = N * np.tile(np.geomspace(1 / 30, 30, 400), 17)
+    loss = 1.8 + 400 * N**-0.34 + 400 * D**-0.34  # equal terms: N* = D*, the root of C/6
+    inside = (6 * N * D > 6e14) & (6 * N * D < 6e18)  # where that root is among the sizes
+    N, D, loss = N[inside], D[inside], loss[inside]
     assert hull_exponent(6 * N * D, N, loss)[0] == pytest.approx(0.5, abs=0.02)
 
 

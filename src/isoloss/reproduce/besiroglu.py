@@ -54,9 +54,6 @@ def reproduce(folder: Path) -> Reproduction:
     draws = ours.draws["beta"] / (ours.draws["alpha"] + ours.draws["beta"])
     ends = (float(np.quantile(draws, 0.025)), float(np.quantile(draws, 0.975)))
     rows.append(row(NAME, "a", "a = beta / (alpha + beta), exponent of N*", share, ends))
-    for k in ("A", "B", "E", "alpha", "beta"):
-        said = "theirs draws runs with replacement, ours weighs them (Bayesian bootstrap)"
-        rows.append(row(NAME, f"se_{k}", f"standard error of {k}", float(np.std(ours.draws[k])), None, said))
     rows.append(ours_only("beta with all 245 points", whole.params["beta"]))
     rows.append(ours_only("B with all 245 points", whole.params["B"]))
     rows.append(ours_only("objective at our optimum × 1000", 1e3 * best))
@@ -67,6 +64,11 @@ def reproduce(folder: Path) -> Reproduction:
             (name, *(p[k] for k in ("E", "A", "B", "alpha", "beta")), 1e3 * at[name], f"{at[name] / best - 1:+.2%}")
             for name, p in given.items()
         ),
+    )
+    errors = Sheet(
+        "Standard errors (theirs draws runs with replacement, ours weighs them: the Bayesian bootstrap)",
+        ("parameter", "published", "ours"),
+        tuple((k, float(about["numbers"][k]["se"]), float(np.std(ours.draws[k]))) for k in ours.params),
     )
     bad = at["Hoffmann et al., as printed"] / best
     findings = (
@@ -86,6 +88,6 @@ def reproduce(folder: Path) -> Reproduction:
         "All rows but the five highest losses, D = C / 6N, Huber's loss (threshold 0.001) of ln L, summed; a global "
         "search, "
         f"then {DRAWS:,} refits of runs weighed again.",
-        tuple(rows), (sheet,), findings,
+        tuple(rows), (sheet, errors), findings,
         ("isoloss fit 240.csv --law chinchilla --bootstrap 4000  # the 240 rows, with columns N, D = C / 6N and loss",),
     )  # fmt: skip
