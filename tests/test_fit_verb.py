@@ -108,9 +108,42 @@ def test_diverged_runs_are_counted_not_fitted(tmp_path: Path, runs: Path) -> Non
     assert report.joint is not None and report.joint.rows == 35
 
 
+def test_predictions_say_how_far_out_they_are(runs: Path) -> None:
+    near, far, beyond = api.fit(runs, arm="adamw", at=("1e17", "1e19", "1e22"), bootstrap=400).predictions
+    for p, budget in ((near, 1e17), (far, 1e19)):
+        truth = FLOOR + 60 * budget ** -EXPONENTS[0]
+        assert p.interval[0] < truth < p.interval[1]
+        assert p.run_interval[0] < p.interval[0] < p.loss < p.interval[1] < p.run_interval[1]
+    assert near.decades_out == 0 and far.decades_out == pytest.approx(np.log10(1e19 / BUDGETS.max()))
+    assert far.interval[1] - far.interval[0] > near.interval[1] - near.interval[0]
+    assert beyond.loss is None and beyond.interval is not None
+
+
+def test_several_laws_are_weighed_by_what_they_forecast(runs: Path) -> None:
+    report = api.fit(runs, arm="adamw", law="power, power-floor", at=("1e19",), bootstrap=200)
+    weights = report.ensembles["adamw"].weights
+    assert weights["power-floor"] > 0.95 and sum(weights.values()) == pytest.approx(1.0)
+    assert set(report.predictions[0].fan) == {"power", "power-floor"}
+    assert api.law_json(report)["weights"]["adamw"] == pytest.approx(weights)
+
+
+def test_a_profile_holds_the_planted_floor(runs: Path) -> None:
+    profiles = api.fit(runs, profile="E", bootstrap=0).profiles
+    assert set(profiles) == {"adamw", "muon"}
+    for p in profiles.values():
+        low, high = p.interval()
+        assert low < FLOOR < high and low < p.best < high
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"at": ("N=1e9",)}, "no place|names N"),
+        ({"at": ("-3",)}, "positive"),
+        ({"law": "power,chinchilla"}, "different columns"),
+        ({"law": "power,power-floor", "pin": {"E": 1.0}}, "several laws"),
+        ({"eval_sd": "nothing"}, "no column 'nothing'"),
+        ({"noise": "components"}, "one arm at a time"),
         ({"law": "chincilla"}, "did you mean chinchilla"),
         ({"law": "chinchilla"}, "--parameters"),
         ({"arm": "sgd"}, "unknown arm 'sgd'"),

@@ -267,7 +267,17 @@ def fit(
         str | None, typer.Option(help="squared, squared-log, huber or huber-log. Default: the law's own.")
     ] = None,
     delta: Annotated[float | None, typer.Option(help="Threshold of Huber's loss. Default: 0.001.")] = None,
-    resample: Annotated[str, typer.Option(help="How draws are made: auto, pairs, wild, parametric, ...")] = "auto",
+    resample: Annotated[
+        str, typer.Option(help="How draws are made: auto, pairs, wild, parametric, posterior or none.")
+    ] = "auto",
+    noise: Annotated[
+        str, typer.Option(help="constant, or components: a seed part and --eval-sd, estimated.")
+    ] = "constant",
+    eval_sd: Annotated[str | None, typer.Option(help="Column of standard errors of the loss.")] = None,
+    at: Annotated[
+        list[str] | None, typer.Option(help="Predict the loss there: 1e20, or N=1e9,D=2e10 (may be repeated).")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Likelihood interval of one parameter: E.")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, max=100_000, help="Resamples for the intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     as_json: JsonFlag = False,
@@ -279,6 +289,8 @@ def fit(
         isoloss fit runs.csv --law chinchilla --bootstrap 4000
 
         isoloss fit runs.csv --arm-column optimizer --share E
+
+        isoloss fit runs.csv --law power-floor,broken --at 1e20
     """
     from isoloss import api
     from isoloss.report.laws import print_law
@@ -301,6 +313,10 @@ def fit(
         objective=objective,
         delta=delta,
         resample=resample,
+        noise=noise,
+        eval_sd=eval_sd,
+        at=at or (),
+        profile=profile,
         bootstrap=bootstrap,
         seed=seed,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,37 +10,79 @@ from rich.markup import escape
 from rich.table import Table
 
 from isoloss.laws import FittedLaw
+from isoloss.laws.ensemble import Ensemble
 from isoloss.laws.joint import Sharing
-from isoloss.report.words import limits, number
+from isoloss.report.words import amount, limits, number
 from isoloss.verbs.fits import LawReport
+from isoloss.verbs.predictions import Prediction
 
 
 def print_law(report: LawReport, console: Console) -> None:
     """Parameters with 95% intervals, one column an arm, then how the fit was made and what speaks against it."""
-    console.print(f"[bold]{escape(report.law)}[/]  L = {escape(report.formula)}", soft_wrap=True)
-    columns = ", ".join(f"{role}={name}" for role, name in report.columns.items())
+    formula = f"  L = {escape(report.formula)}" if report.formula else ""
+    console.print(f"[bold]{escape(report.law)}[/]{formula}", soft_wrap=True)
+    columns = ", ".join(f"{'x' if role == '*' else role}={name}" for role, name in report.columns.items())
     console.print(f"[dim]columns: {escape(columns)}[/]", soft_wrap=True)
-    table = Table("", box=None, pad_edge=False, header_style="bold")
-    for name in report.arms:
-        table.add_column(escape(name) or "value", overflow="fold")
-        table.add_column("95% interval", overflow="fold")
-    for parameter in next(iter(report.arms.values())).params:
-        row = [escape(parameter)]
-        for fitted in report.arms.values():
-            row += [number(fitted.params[parameter], 4), _ends(fitted, parameter)]
-        table.add_row(*row)
-    console.print(table)
+    if report.arms:
+        console.print(_parameters(report.arms))
+    for name, ensemble in report.ensembles.items():
+        console.print(_weights(name, ensemble))
+        console.print(escape(str(ensemble.diagnostics["weighting"])), soft_wrap=True)
+        for law, why in ensemble.left_out.items():
+            console.print(f"[yellow]{escape(law)} left out: {escape(why)}[/]", soft_wrap=True)
     if report.ways:
         console.print(_ways(report.ways, report.joint.shared if report.joint else ()))
-    first = next(iter(report.arms.values()))
-    facts = report.joint.diagnostics if report.joint is not None else first.diagnostics
-    for sentence in _facts(facts, first.objective):
-        console.print(sentence, soft_wrap=True)
+    if report.arms:
+        first = next(iter(report.arms.values()))
+        facts = report.joint.diagnostics if report.joint is not None else first.diagnostics
+        for sentence in _facts(facts, first.objective):
+            console.print(sentence, soft_wrap=True)
+    for name, profile in report.profiles.items():
+        console.print(f"{escape(name) + ': ' if name else ''}{escape(profile.sentence())}", soft_wrap=True)
+    if report.predictions:
+        console.print(_predictions(report.predictions))
     for reason, rows in report.left_out.items():
         console.print(f"[yellow]{rows} row(s) left out: {escape(reason)}.[/]", soft_wrap=True)
     for name, fitted in report.arms.items():
         for warning in _warnings(fitted.diagnostics):
             console.print(f"[yellow]{escape(name) + ': ' if name else ''}{escape(warning)}[/]", soft_wrap=True)
+
+
+def _parameters(arms: Mapping[str, FittedLaw]) -> Table:
+    table = Table("", box=None, pad_edge=False, header_style="bold")
+    for name in arms:
+        table.add_column(escape(name) or "value", overflow="fold")
+        table.add_column("95% interval", overflow="fold")
+    for parameter in next(iter(arms.values())).params:
+        row = [escape(parameter)]
+        for fitted in arms.values():
+            row += [number(fitted.params[parameter], 4), _ends(fitted, parameter)]
+        table.add_row(*row)
+    return table
+
+
+def _weights(arm: str, ensemble: Ensemble) -> Table:
+    table = Table(escape(arm) or "law", "weight", "log score of held-out rungs", box=None, pad_edge=False)
+    for name, weight in sorted(ensemble.weights.items(), key=lambda item: -item[1]):
+        table.add_row(escape(name), f"{weight:.2f}", number(ensemble.scores.get(name), 3))
+    return table
+
+
+def _predictions(predictions: Sequence[Prediction]) -> Table:
+    """Where, the law's loss with its interval, and the interval of one more run; farther than two decades, no point."""
+    arms = any(p.arm for p in predictions)
+    head = [*(["arm"] if arms else []), "at", "loss", "95% of the law", "95% of one more run", "how far"]
+    table = Table(*head, box=None, pad_edge=False, header_style="bold")
+    for p in predictions:
+        place = ", ".join(("" if c == "*" else f"{c}=") + amount(v, "") for c, v in p.at.items())
+        how = f"{p.decades_out:.1f} decades out" if p.decades_out > 0 else "among the runs"
+        shown = "withheld" if p.loss is None else number(p.loss, 4)
+        ends = [limits(e, None) if e is not None else "–" for e in (p.interval, p.run_interval)]
+        table.add_row(*([escape(p.arm)] if arms else []), escape(place), shown, *ends, how)
+        for law, interval in p.fan.items():
+            of_law = ("", f"[dim]{escape(law)}[/]", f"[dim]{limits(interval, None)}[/]", "", "")
+            table.add_row(*([""] if arms else []), *of_law)
+    return table
 
 
 def _ends(fitted: FittedLaw, parameter: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     import polars as pl
 
     from isoloss.laws import FittedLaw, Law
+    from isoloss.laws.ensemble import Ensemble
     from isoloss.laws.joint import JointFit, Sharing
+    from isoloss.laws.parameter_profile import ParameterProfile
+    from isoloss.verbs.predictions import Prediction
 
 #: Column of a law -> names of table columns that are taken for it without being told (compared by `plain_name`).
 LAW_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -35,8 +38,9 @@ MOST_ARMS = 12
 class LawReport:
     """What ``isoloss fit`` found: the law of every arm (one, named "", where the table has none or they are pooled).
 
-    `columns` says which column of the table was taken for which of the law's; `left_out` counts rows that were not
-    used, by reason; `joint` and `ways` are there when several arms were fitted together.
+    `ensembles` holds them where several laws were weighed; then `arms` is empty. `columns` says which column of the table
+    was taken for which of the law's; `left_out` counts rows that were not used, by reason; `joint` and `ways` are there
+    when several arms were fitted together, `predictions` and `profiles` when they were asked for.
     """
 
     law: str
@@ -46,6 +50,9 @@ class LawReport:
     left_out: dict[str, int]
     joint: JointFit | None = None
     ways: tuple[Sharing, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    profiles: dict[str, ParameterProfile] = field(default_factory=dict)
+    ensembles: dict[str, Ensemble] = field(default_factory=dict)
 
 
 def fit(
@@ -67,6 +74,10 @@ def fit(
     objective: str | None = None,
     delta: float | None = None,
     resample: str = "auto",
+    noise: str = "constant",
+    eval_sd: str | None = None,
+    at: Sequence[str] = (),
+    profile: str | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> LawReport:
@@ -74,22 +85,31 @@ def fit(
 
     `law` is a name (``isoloss list laws``), a Python file that registers one, or a formula such as
     ``"E + A*C**-alpha"``, whose names are columns of the table or else positive parameters. `columns` maps the law's
-    columns to the table's (``{"N": "params"}``); `resource`, `parameters` and `tokens` are short for its only column, N
-    and D. A table with several arms is fitted arm by arm, the parameters in `share` being common to them, unless one
-    `arm` is named or they are to `pool`. Raises TableError in one line.
+    columns to the table's (``{"N": "params"}``); `resource`, `parameters` and `tokens` are short for its only column,
+    N and D. A table with several arms is fitted arm by arm, the parameters in `share` being common to them, unless one
+    `arm` is named or they are to `pool`. Several laws with commas between are weighed by how well they forecast held-out
+    rungs. `at` asks for predictions (``"1e20"``, ``"N=1e9,D=2e10"``), `profile` for the likelihood interval of a
+    parameter; `eval_sd` names a column of standard errors, for noise ``components``. Raises TableError in one line.
     """
     from isoloss.laws import fit as fit_law
+    from isoloss.laws.ensemble import ensemble
     from isoloss.laws.joint import fit_joint, ways_of_sharing
+    from isoloss.laws.parameter_profile import profile as profile_of
     from isoloss.ledger.conditions import where as rows_where
     from isoloss.ledger.external import numeric, read_frame
+    from isoloss.verbs.predictions import places, predict
 
     path = Path(runs)
     frame = read_frame(path)
     if where:
         frame = frame.filter(rows_where(frame, path, where))
     told = {**dict(columns or {}), **_short(resource, parameters, tokens)}
-    form = law_of(law, frame.columns, told)
+    names = [n.strip() for n in law.split(",")]
+    forms = [law_of(n, frame.columns, told) for n in names]
+    form = forms[0]
     score = _column(path, frame, "quality", quality, None)
+    if any(set(f.columns) != set(form.columns) for f in forms):
+        raise TableError(f"--law {law}", "names laws in different columns", "weigh laws of the same columns")
     named = {c: _column(path, frame, c, told.pop(c, None), form) for c in form.columns}
     if told:
         known = ", ".join(form.columns)
@@ -100,21 +120,61 @@ def fit(
         frame, arms = frame.filter(arms == arm), None
     x = {c: numeric(path, frame, column) for c, column in named.items()}
     y = numeric(path, frame, score)
-    clusters = None
-    if cluster_column is not None:
-        clusters = frame[_column(path, frame, "cluster", cluster_column, None)].cast(str).fill_null("").to_numpy()
-    options: dict[str, Any] = {
-        "bootstrap": bootstrap, "objective": objective, "delta": delta, "resample": resample, "seed": seed,
-        "clusters": clusters, "pinned": pin,
-    }  # fmt: skip
-    described = {"quality": score, **named}
-    if arms is None:
-        fitted = fit_law(form, x, y, **options)
-        return LawReport(form.name, form.formula, described, {arm or "": fitted}, left_out)
-    labels = arms.to_numpy()
-    joint = fit_joint(form, x, y, labels, shared=share, **options)
-    ways = ways_of_sharing(form, x, y, labels, pinned=pin, objective=objective, delta=delta)
-    return LawReport(form.name, form.formula, described, joint.arms, left_out, joint, ways)
+    asked = places(form, at)
+
+    def column_of(role: str, told: str | None) -> pl.Series | None:
+        return None if told is None else frame[_column(path, frame, role, told, None)]
+
+    clusters = column_of("cluster", cluster_column)
+    errors = None if eval_sd is None else numeric(path, frame, _column(path, frame, "eval_sd", eval_sd, None))
+    options: dict[str, Any] = {"bootstrap": bootstrap, "objective": objective, "delta": delta, "seed": seed}
+    options["clusters"] = None if clusters is None else clusters.cast(str).fill_null("").to_numpy()
+    alone: dict[str, Any] = {"resample": resample, "pinned": pin, "noise": noise, "eval_sd": errors}
+    groups = (
+        {arm or "": slice(None)}
+        if arms is None
+        else {n: (arms == n).to_numpy() for n in arms.unique(maintain_order=True)}
+    )
+    fits: dict[str, FittedLaw] = {}
+    ensembles: dict[str, Ensemble] = {}
+    joint: JointFit | None = None
+    ways: tuple[Sharing, ...] = ()
+    if len(forms) > 1:
+        for flag, given in (("--share", share), ("--pin", pin), ("--profile", profile)):
+            if given:
+                raise TableError(flag, "has no meaning for several laws at once", "name one law")
+        kept = {k: v for k, v in options.items() if v is not None and k != "clusters"}
+        for name, rows in groups.items():
+            ensembles[name] = ensemble(forms, {c: v[rows] for c, v in x.items()}, y[rows], **kept)
+    elif arms is None:
+        fits = {arm or "": fit_law(form, x, y, **options, **alone)}
+    else:
+        if noise != "constant":
+            raise TableError(
+                "--noise", "is for one arm at a time", "name one with --arm; arms are weighed apart anyway"
+            )
+        options |= {"resample": resample, "pinned": pin}
+        joint = fit_joint(form, x, y, arms.to_numpy(), shared=share, **options)
+        fits = joint.arms
+        ways = ways_of_sharing(form, x, y, arms.to_numpy(), pinned=pin, objective=objective, delta=delta)
+    profiles = {}
+    if profile is not None:
+        for name, rows in groups.items():
+            mine = {c: v[rows] for c, v in x.items()}
+            profiles[name] = profile_of(form, mine, y[rows], profile, objective=objective, delta=delta, pinned=pin)
+    ranges = {c: (float(v.min()), float(v.max())) for c, v in x.items()}
+    return LawReport(
+        law=", ".join(f.name for f in forms),
+        formula=form.formula if len(forms) == 1 else "",
+        columns={"quality": score, **named},
+        arms=fits,
+        left_out=left_out,
+        joint=joint,
+        ways=ways,
+        predictions=predict(fits or ensembles, asked, ranges),
+        profiles=profiles,
+        ensembles=ensembles,
+    )
 
 
 def law_of(text: str, names: Sequence[str], columns: Mapping[str, str]) -> Law:
@@ -150,6 +210,16 @@ def law_json(report: LawReport) -> dict[str, Any]:
 
     answer: dict[str, Any] = {"law": report.law, "formula": report.formula, "columns": report.columns}
     answer["left_out"] = report.left_out
+    answer["predictions"] = to_json(report.predictions)
+    answer["profiles"] = {
+        name: to_json({"parameter": p.name, "value": p.best, "interval": p.interval(), "open_ends": p.open_ends()})
+        for name, p in report.profiles.items()
+    }
+    if report.ensembles:
+        answer["weights"] = {name: to_json(e.weights) for name, e in report.ensembles.items()}
+        answer["scores"] = {name: to_json(e.scores) for name, e in report.ensembles.items()}
+        answer["law_left_out"] = {name: to_json(e.left_out) for name, e in report.ensembles.items()}
+        return answer
     if report.joint is None:
         return {**answer, **one(next(iter(report.arms.values())))}
     answer["arms"] = {name: one(fitted) for name, fitted in report.arms.items()}
