@@ -38,9 +38,9 @@ MOST_ARMS = 12
 class LawReport:
     """What ``isoloss fit`` found: the law of every arm, or one named "" where the table has none or they are pooled.
 
-    `ensembles` holds them where several laws were weighed; then `arms` is empty. `columns` says which column of the
-    table was taken for which of the law's; `left_out` counts rows that were not used, by reason; `joint` and `ways` are there
-    when several arms were fitted together, `predictions` and `profiles` when they were asked for.
+    `ensembles` holds them where several laws were weighed; then `arms` is empty. `columns` says which column of the table
+    was taken for which of the law's; `left_out` counts rows that were not used, by reason; `joint` and `ways` are
+    there when several arms were fitted together, `predictions` and `profiles` when they were asked for.
     """
 
     law: str
@@ -83,13 +83,13 @@ def fit(
 ) -> LawReport:
     """Fit a scaling law to anybody's run table.
 
-    `law` is a name (``isoloss list laws``), a Python file that registers one, or a formula such as
-    ``"E + A*C**-alpha"``, whose names are columns of the table or else positive parameters. `columns` maps the law's
-    columns to the table's (``{"N": "params"}``); `resource`, `parameters` and `tokens` are short for its only one,
-    N and D. A table with several arms is fitted arm by arm, the parameters in `share` being common to them, unless one
-    `arm` is named or they are to `pool`. Several laws with commas between are weighed by how well they forecast
-    held-out rungs. `at` asks for predictions (``"1e20"``, ``"N=1e9,D=2e10"``), `profile` for the likelihood interval of a
-    parameter; `eval_sd` names a column of standard errors, for noise ``components``. Raises TableError in one line.
+    `law` is a name (``isoloss list laws``), a Python file that registers one, or a formula such as ``"E + A*C**-alpha"``,
+    whose names are columns of the table or else positive parameters. `columns` maps the law's columns to the table's
+    (``{"N": "params"}``); `resource`, `parameters` and `tokens` are short for its only one, N and D. A table with
+    several arms is fitted arm by arm, the parameters in `share` being common to them, unless one `arm` is named or
+    they are to `pool`. Several laws with commas between are weighed by how well they forecast held-out rungs. `at`
+    asks for predictions (``"1e20"``, ``"N=1e9,D=2e10"``), `profile` for the likelihood interval of a parameter;
+    `eval_sd` names a column of standard errors, for noise ``components``. Raises TableError in one line.
     """
     from isoloss.laws import fit as fit_law
     from isoloss.laws.ensemble import ensemble
