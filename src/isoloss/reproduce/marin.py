@@ -52,8 +52,12 @@ class SizeGain:
         return float(np.exp(np.log(self.mean) - 1.96 * self.sd)), float(np.exp(np.log(self.mean) + 1.96 * self.sd))
 
 
-def size_gain(runs: pl.DataFrame, optimizer: str, size: str) -> SizeGain:
-    """Tokens that AdamW needs for the loss of `optimizer`, over the tokens that `optimizer` spent (index new)."""
+def size_gain(runs: pl.DataFrame, optimizer: str, size: str, least: float = 0.0) -> SizeGain:
+    """Tokens that AdamW needs for the loss of `optimizer`, over the tokens that `optimizer` spent (index new).
+
+    The error of the mean is the larger of two: that of the comparison, from the scatter about its laws, and what noise
+    of SD `least` in every ln loss makes of it, ``sqrt(2) least / |d ln L / d ln D|`` with AdamW's slope over `COMMON`.
+    """
     arms = (arm(runs, "adamw", size), arm(runs, optimizer, size))
     curve = compare(*arms, resource="tokens", quality="loss", at=(*COMMON, 8.0), draws=DRAWS)
     points = [p for p in curve.asked if p.index == "new" and p.at in COMMON]
@@ -61,16 +65,20 @@ def size_gain(runs: pl.DataFrame, optimizer: str, size: str) -> SizeGain:
     logs = np.log([g for g, _ in known])
     widths = [np.log(high / low) / (2 * 1.96) for _, (low, high) in known]
     noise = estimate_noise(ladder_of(arms[0], "curve"), ladder_of(arms[1], "curve"))
-    return SizeGain(size, curve, float(np.exp(np.mean(logs))), float(np.mean(widths)), max(noise.sd))
+    base = arms[0].quality[np.isin(arms[0].resource, COMMON)]
+    slope = np.log(base[0] / base[-1]) / np.log(COMMON[-1] / COMMON[0])
+    sd = max(float(np.mean(widths)), float(np.sqrt(2) * least / slope))
+    return SizeGain(size, curve, float(np.exp(np.mean(logs))), sd, max(noise.sd))
 
 
-def placebo_noise(configs: pl.DataFrame) -> tuple[float, int]:
+def placebo_noise(configs: pl.DataFrame, optimizers: tuple[str, ...]) -> tuple[float, int]:
     """SD of ln loss between runs that differ in Adam's epsilon alone, and its degrees of freedom.
 
     An epsilon of 1e-25 to 1e-10 hardly touches a step, so such runs repeat one another but for chaos (rounding grows
     along training); seed and data order are not renewed. Runs that agree to the last digit did not differ at all.
     """
-    kept = configs.filter((pl.col("change") == "Baseline") | pl.col("change").str.contains("^(muon_)?epsilon="))
+    mine = configs.filter(pl.col("optimizer").is_in(optimizers))
+    kept = mine.filter((pl.col("change") == "Baseline") | pl.col("change").str.contains("^(muon_)?epsilon="))
     total, dof = 0.0, 0
     for _, cell in kept.group_by("optimizer", "size", "chinchilla_ratio", maintain_order=True):
         values = np.log(np.unique(cell.filter(pl.col("loss").is_finite())["loss"].to_numpy()))
@@ -125,9 +133,11 @@ def reproduce(folder: Path) -> Reproduction:
     trends: list[tuple[Cell, ...]] = []
     lines: dict[str, AllocationLine] = {}
     noise: list[float] = []
+    placebo, dof = placebo_noise(configs, ("adamw", *MATRIX))
+    falls: dict[str, Row] = {}
     for optimizer in MATRIX:
         sizes = [s for s in SIZES if len(arm(runs, optimizer, s).resource) >= 4]
-        gains = [size_gain(runs, optimizer, s) for s in sizes]
+        gains = [size_gain(runs, optimizer, s, placebo) for s in sizes]
         for g in gains:
             noise.append(g.noise)
             shown = f"{SPELLED[optimizer]} over AdamW, {g.size}, mean of ratios 1, 2, 4"
@@ -142,36 +152,40 @@ def reproduce(folder: Path) -> Reproduction:
         ends = line.interval()
         rows.append(ours_only(f"{SPELLED[optimizer]}: d ln G / d ln N over {len(gains)} sizes", line.exponent, ends))
         fall, apart = two_sizes(gains[0], gains[-1])
-        rows.append(
-            ours_only(f"{SPELLED[optimizer]}: gain at {gains[-1].size} over gain at {gains[0].size}", fall, apart)
+        falls[optimizer] = ours_only(
+            f"{SPELLED[optimizer]}: gain at {gains[-1].size} over {gains[0].size}", fall, apart
         )
+        rows.append(falls[optimizer])
         slope = tuple(np.log(apart) / np.log(SIZES[gains[-1].size] / SIZES[gains[0].size]))
         trends.append(
             (SPELLED[optimizer], len(gains), line.exponent, _ends(ends, 3), trend(ends), _ends(slope, 3), trend(slope))
         )
-    placebo, dof = placebo_noise(configs)
     about = published(NAME)
     muon = lines["muon"]
     at = [float(muon.at(SIZES[s])) for s in ("130m", "1.2b")]
     ended = next(str(t[-1]) for t in trends if t[0] == SPELLED["muon"])
     drawn = muon.draws_at([SIZES["130m"], SIZES["1.2b"]])
     kept = [(float(np.quantile(d, 0.025)), float(np.quantile(d, 0.975))) for d in drawn.T]
+    both = ": a gain at both ends" if min(low for low, _ in kept) > 1 else ""
     findings = (
         f"Along a line over the four sizes Muon's gain falls from {at[0]:.2f} ({_ends(kept[0])}) at 130M to "
         f"{at[1]:.2f} "
-        f"({_ends(kept[1])}) at 1.2B: a gain at both ends. Its trend with size, slope {muon.exponent:.3f} "
+        f"({_ends(kept[1])}) at 1.2B{both}. Its trend with size, slope {muon.exponent:.3f} "
         f"({_ends(muon.interval(), 3)}), reads {trend(muon.interval())} with a scatter between sizes that four sizes "
         "hardly tell "
         f"(a slope within {_ROPE} of 0 counts as none); by the errors of the two end sizes alone it reads {ended}.",
-        "The noise behind the intervals is the scatter of four or five single runs about two laws with a shared "
-        "floor: "
-        f"SD {min(noise):.1e} to {max(noise):.1e} of ln loss. Runs that differ in epsilon alone, which are all but "
-        "repeats, "
-        f"scatter by {placebo:.1e} ({dof} degrees of freedom): the intervals are not too narrow for want of noise, but "
-        "neither figure holds the luck of seed and data order, nor that the reported run is the best of a sweep of "
-        "up to 33.",
-        "Trends within one size (tokens at fixed N) are not settled anywhere: three doublings of single runs are too "
-        "few.",
+        "There is one run a ratio, so noise has to come from elsewhere. Four or five runs scatter about two laws "
+        "with a "
+        f"shared floor by {min(noise):.1e} to {max(noise):.1e} of ln loss, with next to no degrees of freedom; runs "
+        "that "
+        f"differ in epsilon alone, which are all but repeats, by {placebo:.1e} ({dof} degrees of freedom). The means "
+        "and "
+        "their trends take the larger error of the two; the gains at single ratios and the verdicts within a size "
+        "rest on "
+        "the first alone and may be too sure. Neither holds the luck of seed and data order, nor that a reported run "
+        "is "
+        "the best of a sweep of up to 33.",
+        f"Muon's gain at 1.2B is {_said_row(falls['muon'])} times that at 130M, SOAP's {_said_row(falls['soape'])}.",
     )
     return Reproduction(
         NAME, about["title"], about["paper"], about["claim"],
@@ -216,3 +230,8 @@ def _said(point: GainPoint) -> str:
 
 def _ends(ends: Interval, digits: int = 2) -> str:
     return f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
+
+
+def _said_row(found: Row) -> str:
+    assert found.ours is not None and found.interval is not None
+    return f"{found.ours:.2f} ({_ends(found.interval)})"
