@@ -79,7 +79,7 @@ def test_optimiser_gains_fall_from_1_4_to_1_1_with_size() -> None:
     assert gains[0] == pytest.approx(1.4, abs=0.05)  # printed with two digits
     assert gains[-1] == pytest.approx(1.1, abs=0.05)
     assert all(r.interval is not None and r.interval[0] > 1 for r in muon.values())
-    fall = rows("marin", "Muon: gain at 1.2b")["Muon: gain at 1.2b over gain at 130m"]
+    fall = rows("marin", "Muon: gain at 1.2b")["Muon: gain at 1.2b over 130m"]
     assert fall.interval is not None and fall.interval[1] < 1
     laws = {r[0]: r[1:] for r in found("marin").sheets[1].rows}
     # by another hand from the same table, with AdamW's law fitted otherwise
