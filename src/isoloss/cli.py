@@ -16,6 +16,7 @@ from rich.text import Text
 
 from isoloss import __version__
 from isoloss.errors import IsolossError
+from isoloss.usage import usage_error
 
 app = typer.Typer(
     name="isoloss",
@@ -759,9 +760,20 @@ def _floor(text: str) -> str | float:
 def main() -> None:
     """Entry point: bad input is one line on standard error and exit code 2."""
     try:
-        app()
+        try:
+            # its own handling of usage errors is a box of several lines; an exit code comes back instead of being raised
+            sys.exit(app(standalone_mode=False))
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # a fault of the command line, not of what it names
+                raise
+            if type(error).__name__ == "NoArgsIsHelpError":  # the help has been shown
+                sys.exit(2)
+            raise usage_error(error) from None
     except IsolossError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]isoloss:[/] {escape(str(error))}")
         sys.exit(2)
+    except typer.Abort:
+        _err().print("isoloss: stopped.")
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
