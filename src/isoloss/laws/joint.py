@@ -90,7 +90,8 @@ def fit_joint(
 ) -> JointFit:
     """Fit `law` to the rows of every arm named in `arm` (rows,), the parameters in `shared` being common to them.
 
-    Rows are weighed by the inverse variance of their arm about its own fit. The rest is as in `isoloss.laws.fit`. Each arm's table must be able to determine the law by itself. Raises
+    Rows are weighed by the inverse variance of their arm about its own fit. The rest is as in
+    `isoloss.laws.fit`. Each arm's table must be able to determine the law by itself. Raises
     TableError naming the arm, or UnknownNameError for a parameter that the law lacks.
     """
     table = _checked(law, columns, loss, arm, pinned)
