@@ -1,0 +1,1 @@
+"""Where algorithmic progress came from: the published accounting, re-indexed, with intervals, and open to what-ifs."""
