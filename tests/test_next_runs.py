@@ -211,6 +211,52 @@ def test_without_repeats_the_noise_comes_first() -> None:
     assert all(r.settles is None and r.shrinkage is None and not r.new_rung for r in found.runs)
 
 
+def foot_pilot(truth: Phantom, seeds: tuple[int, ...], laboratory: int) -> tuple[ArmRuns, ArmRuns]:
+    """Runs with seeds where they are cheap: so many at each rung, from the lowest up."""
+    ladder = budgets_of(len(seeds))
+    rung = np.repeat(np.arange(len(seeds)), seeds)
+    pair = np.concatenate([np.arange(n) for n in seeds])
+    return tuple(  # type: ignore[return-value]
+        ArmRuns(
+            name,
+            ladder[rung],
+            np.array([truth.run(name, float(ladder[k]), int(s), laboratory) for k, s in zip(rung, pair, strict=True)]),
+            rung,
+            pair.astype(str),
+            np.array([f"{name}-{i}" for i in range(len(rung))]),
+        )
+        for name in truth.arms
+    )
+
+
+@pytest.mark.parametrize("seeds", [(2, 2, 2, 1), (4, 3, 1, 1)])
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_one_seed_at_the_top_is_enough_where_cheap_rungs_are_repeated(
+    seeds: tuple[int, ...], correlation: float
+) -> None:
+    truth = phantom("no gain", SeedNoise((0.003, 0.008), correlation=correlation), rungs=4)
+    arms = foot_pilot(truth, seeds, 1)
+    now = stand(*arms, draws=400)
+    curve = compare(*arms, resource="train_flops", quality="loss", draws=400)
+    assert now.noise.source == "replicates"
+    assert np.exp(now.level.interval) == pytest.approx(curve.verdict.interval)
+    assert now.trend.interval == pytest.approx(curve.slope.interval)
+    found = next_runs(*arms, target="level", standing=now, most=40)
+    # the one rung without repeats gets them, from the second seed on
+    top = [r.seed for r in found.runs if r.budget == pytest.approx(float(budgets_of(4)[3]))]
+    assert top and min(s for s in top if s is not None) == 1
+    assert found.runs[-1].settles is not None and found.runs[-1].settles > 0.5
+
+
+def test_intervals_cover_where_only_cheap_rungs_are_repeated() -> None:
+    truth = phantom("no gain", SeedNoise((0.003, 0.008)), rungs=4)
+    stands = [stand(*foot_pilot(truth, (4, 3, 1, 1), k), draws=200) for k in range(200)]
+    for about in ("level", "trend"):
+        low, high = np.array([getattr(s, about).interval for s in stands]).T
+        # 2.6 standard errors below 95%; intervals may be wider than they need be
+        assert np.mean((low <= 0) & (high >= 0)) >= 0.91
+
+
 def test_ladders_apart_get_the_run_that_joins_them() -> None:
     truth = phantom("no gain", SeedNoise(0.003), rungs=4)
     old, _ = truth.runs(budgets_of(3), 2, np.random.default_rng(0))
@@ -330,13 +376,15 @@ def adaptive() -> ModuleType:
 
 
 @pytest.mark.slow
-def test_trends_settle_for_half_the_flops_of_a_grid() -> None:
+def test_trends_settle_for_half_the_flops_of_a_fixed_grid() -> None:
     bench = adaptive()
     design = bench.DESIGNS[0]
-    truth = next(t for t in bench.truths(design) if t.name == "no gain")
-    grid = [bench.grow(truth, design, n, 200, False)["trend"] for n in range(12)]
-    bought_ = [bench.adapt(truth, design, n, 200, "trend") for n in range(12)]
-    start = bench.PILOT_SEEDS * design.seed_cost
-    extra = [np.mean([o.flops for o in side]) - start for side in (bought_, grid)]
-    assert extra[0] < 0.5 * extra[1]
-    assert not any(o.wrong for o in bought_)
+    studies = []
+    for truth in bench.truths(design)[:5]:
+        grids = [bench.Grid(bench.start(truth, design, n, 200)) for n in range(8)]
+        lean = [bench.adapt(truth, design, n, 200, "trend", True) for n in range(8)]
+        studies.append(bench.Study(design, truth, grids, {("lean", "trend"): lean}))
+    fixed = bench.size(studies, "trend")
+    assert np.mean([s.flops("lean", "trend").mean() for s in studies]) < 0.5 * fixed
+    assert np.mean([s.settled("trend", fixed).mean() for s in studies]) >= bench.SETTLED_SHARE
+    assert all(o.settled and not o.wrong for s in studies for o in s.outcomes["lean", "trend"])
