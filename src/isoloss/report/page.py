@@ -55,16 +55,13 @@ def render_page(result: StudyResult) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("isoloss.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    shelf = _Shelf()
-    source = {name: Markup(_template_text(f"report.{name}")) for name in ("css", "js")}
+    shelf = Shelf()
+    source = {name: Markup(template_text(f"report.{name}")) for name in ("css", "js")}
     with debug_mode(False):  # checking every part against the schema takes half the time; tests render what is made
         context = _context(result, shelf)
-    colours = "".join(f"--arm-{k}:{c};" for k, c in enumerate(PALETTE["light"]))
-    night = "".join(f"--arm-{k}:{c};" for k, c in enumerate(PALETTE["dark"]))
-    arms_css = f":root{{{colours}}}@media(prefers-color-scheme:dark){{:root{{{night}}}}}"
     page = environment.get_template("report.html.j2").render(
         **context,
-        css=source["css"] + Markup(arms_css),
+        css=source["css"] + Markup(palette_css()),
         js=source["js"],
         bundle=Markup(script_bundle()) if shelf.figures else "",
         has_figures=bool(shelf.figures),
@@ -122,21 +119,30 @@ def script_bundle() -> str:
     return text.replace("</script", "<\\/script").replace("<!--", "\\x3c!--")
 
 
-def _template_text(name: str) -> str:
+def palette_css() -> str:
+    """The figures' colours as CSS variables ``--arm-0`` and on, for light and dark."""
+    light, dark = ("".join(f"--arm-{k}:{c};" for k, c in enumerate(PALETTE[mode])) for mode in ("light", "dark"))
+    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def template_text(name: str) -> str:
+    """A template's own text, as it is."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
-class _Shelf:
+class Shelf:
     """Numbers the page's figures as the template meets them and holds what the page's script needs of each."""
 
     def __init__(self) -> None:
         self.figures: list[Figure] = []
 
     def add(self, figure: Figure, height: int) -> dict[str, Any]:
+        """Keep `figure`; what the template's ``figure`` macro shows, `height` being room held before it is drawn."""
         self.figures.append(figure)
         return {"number": len(self.figures) - 1, "figure": figure, "height": height}
 
     def payload(self) -> list[dict[str, Any]]:
+        """All figures as the script reads them: a file name, the body, and the data behind it."""
         out = []
         for f in self.figures:
             columns = list(dict.fromkeys(name for row in f.rows for name in row))
@@ -146,7 +152,7 @@ class _Shelf:
         return out
 
 
-def _context(result: StudyResult, shelf: _Shelf) -> dict[str, Any]:
+def _context(result: StudyResult, shelf: Shelf) -> dict[str, Any]:
     arms = [a.name for a in result.arms]
     comparisons = [_comparison(result, k, curve, arms, shelf) for k, curve in enumerate(result.comparisons)]
     tuning = []
@@ -214,7 +220,7 @@ def _markup(text: str) -> Any:
     return Markup(text)
 
 
-def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[str], shelf: _Shelf) -> dict[str, Any]:
+def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[str], shelf: Shelf) -> dict[str, Any]:
     mine = [c for c in result.costs if (c.baseline, c.candidate) == (curve.baseline, curve.candidate)]
     verdict, read = curve.verdict, Quality.of(result)
     big = words.times(verdict.gain) if verdict.gain is not None else words.span_times(verdict.interval)
