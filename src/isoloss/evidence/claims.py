@@ -1,4 +1,4 @@
-"""Published constants, laws and claims: reads the TOML files of this folder and checks that every entry has a source."""
+"""Published constants, laws and claims: reads this folder's TOML files and checks that every entry has a source."""
 
 from __future__ import annotations
 
