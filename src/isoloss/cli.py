@@ -761,7 +761,7 @@ def main() -> None:
     """Entry point: bad input is one line on standard error and exit code 2."""
     try:
         try:
-            # its own handling of usage errors is a box of several lines; an exit code comes back instead of being raised
+            # left to itself it boxes a usage error over several lines; an exit code comes back and isn't raised
             sys.exit(app(standalone_mode=False))
         except Exception as error:
             if not hasattr(error, "format_message"):  # a fault of the command line, not of what it names

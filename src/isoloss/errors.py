@@ -7,7 +7,8 @@ The command line prints exactly that line and exits with code 2. Anything else t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -33,6 +34,17 @@ def _rebuild(cls: type[IsolossError], state: dict[str, Any], arguments: tuple[An
     error.args = arguments
     error.__dict__.update(state)
     return error
+
+
+@contextmanager
+def located(path: object) -> Iterator[None]:
+    """Faults of a table that were found in its numbers name the file too: ``arm 'a'`` becomes ``runs.csv: arm 'a'``."""
+    try:
+        yield
+    except TableError as error:
+        if error.where.startswith(("--", str(path))):
+            raise
+        raise TableError(f"{path}: {error.where}", error.what, error.remedy) from None
 
 
 class StudyError(IsolossError):

@@ -29,6 +29,7 @@ from isoloss.gains.wording import times
 
 Array = NDArray[np.float64]
 
+NAMED = 6  # names that a sentence lists, at most
 MOST = 0.8  # of the candidates should be measured at the budget that is chosen
 MANY = 3  # candidates from which picking the best needs saying
 
@@ -230,12 +231,19 @@ def _diagnostics(rows: Sequence[Ranked], points: Sequence[GainPoint]) -> list[Di
     return found
 
 
+def _named(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    few = names if len(names) <= NAMED else names[: NAMED - 1]
+    rest = len(names) - len(few)
+    return ", ".join(few) + (f" and {rest} more" if rest else "")
+
+
 def _sentence(rows: Sequence[Ranked], baseline: str, level: float) -> str:
     gains = [r.candidate for r in rows if r.level == "gain"]
     count = f"{len(rows)} candidate{'s' if len(rows) > 1 else ''}"
     if gains:
         verb = "beats" if len(gains) == 1 else "beat"
-        return f"Of {count}, {', '.join(gains)} {verb} {baseline} ({level:.0%}, all at once)."
+        return f"Of {count}, {_named(gains)} {verb} {baseline} ({level:.0%}, all at once)."
     losses = [r.candidate for r in rows if r.level == "loss"]
-    rest = f"; {', '.join(losses)} {'is' if len(losses) == 1 else 'are'} worse" if losses else ""
+    rest = f"; {_named(losses)} {'is' if len(losses) == 1 else 'are'} worse" if losses else ""
     return f"None of {count} is shown to beat {baseline} once their number is allowed for ({level:.0%}){rest}."

@@ -96,7 +96,7 @@ def cross_check(
                 ways.append(_other(C, N, D, loss, other, options))  # type: ignore[arg-type]
     elif approach == 1:
         if runs is None:
-            raise TableError("runs", "approach 1 needs the name of the run behind each row", "name its column")
+            raise TableError("--run", "approach 1 needs the name of the run of each row", "name its column")
         fitted = fit_envelope(C, N, D, loss, runs, **options)
         ways.append(_way("envelope, crossings", fitted.n_line, fitted.d_line))
         said = "no interval: its points are not independent"

@@ -72,7 +72,7 @@ def fit(
     theta, drawn = _draws(posed, problem, best, residual, hold, resample, bootstrap, clusters, seed)
     ahead = rolling(posed, best, seed, most=held_out)
     names = [p.name for p in law.parameters]
-    at_bound = [n for n, stuck in zip(names, _at_bound(law, best), strict=True) if stuck]
+    stuck = [n for n, at in zip(names, at_bound(law, best), strict=True) if at]
     return FittedLaw(
         name=law.name,
         params={k: float(v) for k, v in units.params(law, best).items()},
@@ -88,7 +88,7 @@ def fit(
             "delta": goal.delta,
             "rows": len(y),
             **facts,
-            "parameters_at_bound": at_bound,
+            "parameters_at_bound": stuck,
             "rms_residual": float(np.sqrt(np.mean(residual**2))),
             "spread_p": spread_tests(problem, best, posed.columns),
             **drawn,
@@ -125,7 +125,8 @@ def _draws(
     return refits(problem, best, copies.weight, copies.shift, draws if resample != "none" else 0), facts
 
 
-def _at_bound(law: Law, theta: Array) -> NDArray[np.bool_]:
+def at_bound(law: Law, theta: Array) -> NDArray[np.bool_]:
+    """Which parameters (P,) of the fit `theta` (P,) lie at an end of their range, those that are pinned apart."""
     low, high = limits(law)
     slack = 1e-6 * (high - low)
     return ((theta <= low + slack) | (theta >= high - slack)) & (low < high)

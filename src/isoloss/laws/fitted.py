@@ -95,11 +95,20 @@ class FittedLaw:
         return (draws * np.exp(step) if self.noise.log else draws + step) * self.units.loss
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
-        """Percentile interval of one parameter over the draws; NaN ends without draws."""
-        if self.draws[name].size == 0:
+        """Percentile interval of one parameter over the draws; NaN ends without draws, or where none differ."""
+        if self.draws[name].size == 0 or (self.degenerate and not self._pinned(name)):
             return float("nan"), float("nan")
         low, high = np.quantile(self.draws[name], [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether there are draws and they are all one: no scatter about the law, or one cluster, tells no error."""
+        spread = np.ptp(self.theta_draws, axis=0) if len(self.theta_draws) else np.ones(1)
+        return bool(np.all(spread <= 1e-7 * (1 + np.abs(self.theta))))
+
+    def _pinned(self, name: str) -> bool:
+        return any(p.name == name and not p.low < p.high for p in self.law.parameters)
 
     def _predict(self, theta: Array, columns: Mapping[str, Any]) -> Array:
         given = {k: np.atleast_1d(np.asarray(v, float)) for k, v in columns.items()}

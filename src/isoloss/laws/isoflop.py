@@ -138,7 +138,8 @@ def _profiles(table: BudgetRuns, shape: Shape, noise: RunNoise) -> list[Profile]
     found = [_profile(table, rows, shape, *pair) for rows, pair in zip(table.budgets, pairs, strict=True)]
     good = sum(p.status == "used" for p in found)
     if good < FEWEST_BUDGETS:
-        why = "; ".join(f"{p.budget:.3g}: {p.said}" for p in found if p.status != "used")[:400]
+        bad = [p for p in found if p.status != "used"]
+        why = "; ".join(f"{p.budget:.3g}: {p.said}" for p in bad[:3]) + ("; ..." if len(bad) > 3 else "")
         what = f"{good} of {len(found)} have a minimum that a {shape} can tell, {FEWEST_BUDGETS} are needed"
         remedy = "run more sizes on both sides of the minimum, at 3 budgets or more"
         raise TableError("budgets", what + (f" ({why})" if why else ""), remedy)

@@ -54,6 +54,7 @@ _PREFIX = re.compile(
     r"^(?:config|params?|hparams?|hyperparameters|summary|_summary|metrics?|tags|data|attributes)[./]", re.IGNORECASE
 )
 _RESULT = ("summary.", "_summary.", "metrics.", "metric.")
+_WHOLE_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBER = r"^\s*[+-]?(?:\.?\d|inf|nan)"
 
 
@@ -120,8 +121,13 @@ def guess_roles(
                 roles[role] = fit[0]
             elif role in NEEDED:
                 remedy = f"name it with {NEEDED[role]}; columns: {listed(frame.columns)}"
-                if role == "arm" and (holding := _holding(frame, arms)):
+                scores = [c for c in frame.columns if is_score(c) and frame[c].dtype.is_numeric()]
+                if headless(frame):
+                    remedy = f"the first line looks like data: put a header above it; it reads {listed(frame.columns)}"
+                elif role == "arm" and (holding := _holding(frame, arms)):
                     remedy = f"name it with --arm-column: '{holding}' holds {' and '.join(arms)}"
+                elif role == "quality" and scores:
+                    remedy = f"if it is the score '{scores[0]}' say --quality '{scores[0]}' --best 1 (or 100, ...)"
                 raise TableError(path, f"no column looks like the {role}", remedy)
         if role in roles and f"{roles[role]}_duplicated_0" in frame.columns:
             raise TableError(f"{path}: {roles[role]}", "is the name of two columns", "rename or drop one of them")
@@ -150,6 +156,25 @@ def numeric(path: Path, frame: pl.DataFrame, column: str, rows: pl.Series | None
     if series.dtype == pl.Null:
         return np.full(len(series), np.nan)
     raise TableError(f"{path}: {column}", f"is a column of {series.dtype}, not of numbers", "name another column")
+
+
+def headless(frame: pl.DataFrame) -> bool:
+    """Whether the names of the columns are themselves data: a file whose header is missing.
+
+    >>> headless(pl.DataFrame({"adamw": ["muon"], "1e15": [4e15], "3.94": [3.7]}))
+    True
+    """
+    plain = [re.sub(r"_duplicated_\d+$", "", c) for c in frame.columns]
+    return frame.width > 1 and sum(bool(re.fullmatch(_WHOLE_NUMBER, c)) for c in plain) * 3 >= frame.width
+
+
+def label_of(column: str) -> str:
+    """A column's name without a tracker's prefix, to call it by in a sentence.
+
+    >>> label_of("summary.val/loss")
+    'val/loss'
+    """
+    return _PREFIX.sub("", column.strip()) or column
 
 
 def listed(names: Sequence[str]) -> str:

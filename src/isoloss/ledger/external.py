@@ -132,6 +132,7 @@ def select_arms(
         if not (labels == name).any():
             known = [a for a in table.arms()[:1000] if a]
             raise UnknownNameError(f"{table.path}: {table.roles['arm']}", "arm", name, known)
+    notes = refusals.alike_arms(table.roles["arm"], labels, names)
     mine = labels.is_in(list(names))
     table = replace(table, frame=table.frame.filter(mine), rows=table.rows.filter(mine))
     resource, quality = _amounts(table, best)
@@ -149,15 +150,19 @@ def select_arms(
         refusals.refuse_log(table.path, table.frame, table.roles)
     refusals.refuse_mixed(table.path, table.frame, table.roles)
     refusals.refuse_copies(table.path, table.frame, table.roles, table.rows)
-    notes: tuple[Diagnostic, ...] = ()
+    if table.roles.get("seed") in best_of:
+        said = f"'{table.roles['seed']}' is the column of seeds, and the luckiest seed is no setting"
+        raise TableError("--best-of", said, "name the column of a setting, such as lr")
     if best_of:
-        keep, notes = best_settings(table.path, table.frame, table.roles["arm"], cell, resource, quality, best_of)
+        keep, cautions = best_settings(table.path, table.frame, table.roles["arm"], cell, resource, quality, best_of)
+        notes += cautions
         table = replace(table, frame=table.frame[keep], rows=table.rows[keep])
         resource, quality, rung, arm, cell = resource[keep], quality[keep], rung[keep], arm[keep], cell[keep]
     if not table.points:
         refusals.refuse_sweep(table.path, table.frame, table.roles, cell, table.rows, "seed" in table.roles)
         if "seed" in table.roles:
             _refuse_repeats(table)
+    refusals.refuse_rising(table.path, table.roles["quality"], arm, resource, rung, quality, best)
     alone = ("row " + table.rows.cast(pl.String)).to_numpy().astype(np.str_)
     seed = _text(table, "seed") if "seed" in table.roles else alone
     cluster = _text(table, "cluster") if "cluster" in table.roles else alone

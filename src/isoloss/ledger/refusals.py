@@ -6,6 +6,8 @@ file, column, row and remedy.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from isoloss.errors import TableError
+from isoloss.gains.result import Diagnostic
 from isoloss.ledger.columns import plain_name, words_of
 
 #: Runs of one arm whose resource differs by less than this ratio are one rung, where no column says.
@@ -181,6 +184,57 @@ def refuse_best(path: Path, column: str, quality: NDArray[np.float64], best: flo
         )
     if best <= 1 < top <= 100 and float(finite.min()) >= 0:
         raise TableError(f"{path}: {column}", f"goes up to {top:g}, above the best value {best:g}", "say --best 100?")
+
+
+def refuse_rising(
+    path: Path,
+    column: str,
+    arm: NDArray[np.int64],
+    resource: NDArray[np.float64],
+    rung: NDArray[np.int64],
+    quality: NDArray[np.float64],
+    best: float | None,
+) -> None:
+    """Refuse a quality that gets worse with the resource, rung after rung, in every arm: its direction is mistaken."""
+    if rises(arm, resource, rung, quality):
+        remedy = "if higher is better say --best 1 (or 100, ...)"
+        remedy = remedy if best is None else "if lower is better leave --best out"
+        raise TableError(f"{path}: {column}", "gets worse with the resource, rung after rung, in every arm", remedy)
+
+
+def rises(
+    arm: NDArray[np.int64], resource: NDArray[np.float64], rung: NDArray[np.int64], quality: NDArray[np.float64]
+) -> bool:
+    """Whether the median quality rises from rung to rung in every arm.
+
+    A curve that falls somewhere, or rises by less than 1% (5% over two rungs), may be noise or a plateau: it does not.
+    """
+    finite = np.isfinite(quality)
+    runs = pl.DataFrame({"arm": arm, "rung": rung, "at": resource, "quality": quality}).filter(pl.Series(finite))
+    rungs = runs.group_by("arm", "rung").agg(pl.col("at").mean(), pl.col("quality").median()).sort("arm", "at")
+    for _, one in rungs.group_by("arm"):
+        q = one["quality"].to_numpy()
+        if len(q) < 2 or np.any(np.diff(q) <= 0) or q[-1] < q[0] * (1.05 if len(q) == 2 else 1.01):
+            return False
+    return not rungs.is_empty()
+
+
+def alike_arms(column: str, labels: pl.Series, names: Sequence[str]) -> tuple[Diagnostic, ...]:
+    """Notes on rows that may belong to the arms in `names` and are not counted: another spelling, or an empty cell."""
+    found = []
+    plain = {re.sub(r"[^\w]|_", "", n).casefold(): n for n in names}
+    for other in labels.unique(maintain_order=True).to_list()[:1000]:
+        name = plain.get(re.sub(r"[^\w]|_", "", other).casefold())
+        if not other or other in names or name is None or not re.sub(r"[^\w]|_", "", other):
+            continue
+        n = int((labels == other).sum())
+        said = f"Column '{column}': {n} row{'s' if n > 1 else ''} of '{other}' not counted as '{name}'."
+        found.append(Diagnostic("arms-alike", "warning", said, {"arm": name, "other": other, "rows": n}))
+    n = int((labels == "").sum())
+    if n:
+        said = f"Column '{column}': {n} row{'s' if n > 1 else ''} left out, no arm being named."
+        found.append(Diagnostic("arms-alike", "warning", said, {"arm": None, "other": "", "rows": n}))
+    return tuple(found)
 
 
 def _is_result(column: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -34,7 +35,8 @@ def print_sequence(found: ArmSequence, console: Console) -> None:
 def print_attribution(found: Attribution, console: Console) -> None:
     """The joint gain against the product of singles, each factor three ways, then the interactions."""
     where = f"quality {words.quality(found.at)}" if found.basis == "quality" else f"budget {words.amount(found.at)}"
-    design = f"{found.arms} of {2 ** len(found.factors)} settings of {len(found.factors)} switches"
+    switches = "switch" if len(found.factors) == 1 else "switches"
+    design = f"{found.arms} of {2 ** len(found.factors)} settings of {len(found.factors)} {switches}"
     _say(console, f"All switches together: {_told(found.joint)}, at {where}", "bold")
     _say(console, f"{design}; interactions up to order {found.order}", "dim")
     table = _table("Each switch", "switch", "alone", "last", "Shapley", "95% interval", "share of log gain")
@@ -49,8 +51,7 @@ def print_attribution(found: Attribution, console: Console) -> None:
             _span(value.interval),
             f"{share[0]:.0%} ({_percent(share[1])})" if share else words.NOTHING,
         )
-    console.print()
-    console.print(table)
+    _show(table, console, "alone", "last")
     _notes(found.shapley, console)
     product = found.product
     if product.gain is not None:
@@ -63,8 +64,7 @@ def print_attribution(found: Attribution, console: Console) -> None:
         )
         for effect in joined:
             table.add_row(_text(words.plain(effect.name, 40)), _gain(effect), _span(effect.interval), effect.note)
-        console.print()
-    console.print(table)
+        _show(table, console)
     if found.left_out_p is not None:
         console.print()
         _say(console, f"Interactions of higher order left out: p = {found.left_out_p:.2g}", "dim")
@@ -84,8 +84,9 @@ def print_ranking(found: Ranking, console: Console) -> None:
     )  # fmt: skip
     for row in found.rows:
         table.add_row(*_ranked(row))
-    console.print()
-    console.print(table)
+    if not any(row.shrunk is not None for row in found.rows):  # too few candidates to say what to expect
+        _drop(table, "expected", percent)
+    _show(table, console, "FDR", "alone", "Holm p", percent)
     if found.common_gain is not None and found.spread is not None:
         said = f"candidates scatter about {words.times(found.common_gain)} by {found.spread:.2g} in log gain"
         _say(console, f"Expected: what to count on when trying again ({said}).", "dim")
@@ -108,8 +109,7 @@ def _print_chain(chain: Chain, console: Console, unit: str) -> None:
     whole = ["composed", words.amount(chain.at), *_point(chain.whole), "", "", _known(chain.whole)]
     table.add_row(*map(_text, whole), style="bold")
     table.add_row(*map(_text, ("product, as published", "", *_point(chain.product), "", "", "")), style="dim")
-    console.print()
-    console.print(table)
+    _show(table, console, "at one budget", "share")
     last = words.plain(chain.names[-1], 30)
     rated = any(r.per_year is not None for r in chain.references)
     columns = ["seen from", "gain", "95% interval", "growth with budget", "95%"]
@@ -119,8 +119,7 @@ def _print_chain(chain: Chain, console: Console, unit: str) -> None:
         cells = [*_point(ref.point), words.signed(ref.growth), words.limits(ref.growth_interval, sign=True)]
         cells += [words.signed(ref.per_year), words.limits(ref.per_year_interval, sign=True)] if rated else []
         table.add_row(_text(words.plain(ref.reference, 30)), *map(_text, cells))
-    console.print()
-    console.print(table)
+    _show(table, console, "95%", "growth with budget")
 
 
 def _ranked(row: Ranked) -> list[Text]:
@@ -184,9 +183,37 @@ def _table(title: str, *columns: str) -> Table:
             justify="left" if word else "right",
             no_wrap=not word,
             overflow="fold",
-            min_width=9 if i == 0 else None,
+            min_width=9 if i == 0 else 12 if word and name != "verdict" else None,
         )
     return table
+
+
+def _drop(table: Table, *names: str) -> None:
+    table.columns = [c for c in table.columns if str(c.header) not in names]
+
+
+def _show(table: Table, console: Console, *spare: str) -> None:
+    """Print a table; where it is too wide, without as many of the columns in `spare` as it takes, and say so."""
+    left_out = []
+    for name in spare:
+        if _narrowest(table) <= console.width:
+            break
+        _drop(table, name)
+        left_out.append(name)
+    console.print()
+    console.print(table)
+    if left_out:
+        _say(console, f"Left out for want of width: {', '.join(left_out)}.", "dim")
+
+
+def _narrowest(table: Table) -> int:
+    """Width at which no number is cut and no word of a column of words is."""
+    total = 2 * len(table.columns)  # rich reserves the padding of the edges too
+    for column in table.columns:
+        cells = [str(c) for c in (column.header, *column.cells)]
+        parts = cells if column.no_wrap else [w for c in cells for w in c.split()]
+        total += max(column.min_width or 0, *(cell_len(p) for p in parts or [""]))
+    return total
 
 
 def _print_diagnostics(diagnostics: Sequence[Diagnostic], console: Console) -> None:

@@ -43,7 +43,12 @@ def print_law(report: LawReport, console: Console) -> None:
         console.print(_predictions(report.predictions))
     for reason, rows in report.left_out.items():
         console.print(f"[yellow]{rows} row(s) left out: {escape(reason)}.[/]", soft_wrap=True)
+    for note in report.notes:
+        console.print(f"[yellow]{escape(note.message)}[/]", soft_wrap=True)
     for name, fitted in report.arms.items():
+        if fitted.degenerate:
+            said = "no intervals: resamples don't differ, since no run scatters about the law or all are one cluster."
+            console.print(f"[yellow]{escape(name) + ': ' if name else ''}{said}[/]", soft_wrap=True)
         for warning in _warnings(fitted.diagnostics):
             console.print(f"[yellow]{escape(name) + ': ' if name else ''}{escape(warning)}[/]", soft_wrap=True)
 

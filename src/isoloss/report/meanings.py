@@ -24,6 +24,11 @@ _MEANINGS: dict[str, Meaning] = {
         "An arm compared with its own copy should have 1 inside its interval 19 times in 20; here it is less often.",
         "Run more seeds a rung, and treat small gains of this pipeline as noise.",
     ),
+    "arms-alike": Meaning(
+        "Rows that may belong to an arm are not counted",
+        "Another spelling of an arm's name, or an empty cell, is another arm.",
+        "Spell the arm alike in every row.",
+    ),
     "columns": Meaning(
         "Which columns were read",
         "Columns that are not named are guessed from their names and values.",

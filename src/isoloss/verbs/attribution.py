@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.errors import TableError
+from isoloss.errors import TableError, located
 
 if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     import numpy as np
@@ -48,6 +48,7 @@ def chain(
     or guessed as for `isoloss.gain`. Raises `TableError` in one line.
     """
     from isoloss.gains.sequence import sequence
+    from isoloss.ledger.columns import label_of
     from isoloss.ledger.external import read_runs, select_arms
 
     if len(set(arms)) < len(arms):
@@ -57,15 +58,16 @@ def chain(
         rung=rung_column,
     )  # fmt: skip
     found, notes = select_arms(table, arms, best)
-    told = sequence(
-        found,
-        resource=table.roles["resource"],
-        quality=table.roles["quality"],
-        at=at,
-        floor=floor,
-        draws=draws,
-        budget_growth=budget_growth,
-    )
+    with located(runs):
+        told = sequence(
+            found,
+            resource=label_of(table.roles["resource"]),
+            quality=label_of(table.roles["quality"]),
+            at=at,
+            floor=floor,
+            draws=draws,
+            budget_growth=budget_growth,
+        )
     return replace(told, diagnostics=(*table.notes, *notes, *told.diagnostics))
 
 
@@ -140,7 +142,8 @@ def rank(
     if baseline in others:
         raise TableError("--candidates", f"'{baseline}' is the baseline", "leave it out")
     found, notes = select_arms(table, [baseline, *others], best)
-    told = ranking.rank(found[0], found[1:], at=at, draws=draws)
+    with located(runs):
+        told = ranking.rank(found[0], found[1:], at=at, draws=draws)
     return replace(told, diagnostics=(*table.notes, *notes, *told.diagnostics))
 
 

@@ -84,6 +84,8 @@ def import_runs(
     source, target = Path(runs), Path(out)
     if target.suffix.lower() not in (".csv", ".parquet"):
         raise IsolossError("--out", f"'{target.name}' is neither .csv nor .parquet", "give it one of these endings")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise IsolossError("--out", f"'{target.name}' is the table that is read", "name another file")
     imported = load(source, curves or "end", chosen=where)
     frame, notes = imported.frame, imported.notes
     if curves == "end" and imported.key is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from isoloss.errors import TableError, UnknownNameError
 if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     import polars as pl
 
+    from isoloss.gains.result import Diagnostic
     from isoloss.laws import FittedLaw, Law
     from isoloss.laws.ensemble import Ensemble
     from isoloss.laws.joint import JointFit, Sharing
@@ -32,15 +34,18 @@ LAW_COLUMNS: dict[str, tuple[str, ...]] = {
     "D_F": ("d_f", "fine_tuning_examples", "finetune_tokens", "fine_tuning_tokens", "target_examples"),
 }  # fmt: skip
 MOST_ARMS = 12
+FEWEST_CLUSTERS = 4
+FEWEST_DRAWS = 20  # of fewer, no interval holds 95%
 
 
 @dataclass(frozen=True)
 class LawReport:
     """What ``isoloss fit`` found: the law of every arm, or one named "" where the table has none or they are pooled.
 
-    `ensembles` holds them where several laws were weighed; then `arms` is empty. `columns` says which column of the table
-    was taken for which of the law's; `left_out` counts rows that were not used, by reason; `joint` and `ways` are
-    there when several arms were fitted together, `predictions` and `profiles` when they were asked for.
+    `ensembles` holds them where several laws were weighed; then `arms` is empty. `columns` says which column of the
+    table was taken for which of the law's; `left_out` counts rows that were not used, by reason, and `notes` are
+    cautions about the rest; `joint` and `ways` are there when several arms were fitted together, `predictions` and
+    `profiles` when they were asked for.
     """
 
     law: str
@@ -52,6 +57,7 @@ class LawReport:
     ways: tuple[Sharing, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     profiles: dict[str, ParameterProfile] = field(default_factory=dict)
+    notes: tuple[Diagnostic, ...] = ()
     ensembles: dict[str, Ensemble] = field(default_factory=dict)
 
 
@@ -83,26 +89,33 @@ def fit(
 ) -> LawReport:
     """Fit a scaling law to anybody's run table.
 
-    `law` is a name (``isoloss list laws``), a Python file that registers one, or a formula such as ``"E + A*C**-alpha"``,
-    whose names are columns of the table or else positive parameters. `columns` maps the law's columns to the table's
-    (``{"N": "params"}``); `resource`, `parameters` and `tokens` are short for its only one, N and D. A table with
-    several arms is fitted arm by arm, the parameters in `share` being common to them, unless one `arm` is named or
-    they are to `pool`. Several laws with commas between are weighed by how well they forecast held-out rungs. `at`
-    asks for predictions (``"1e20"``, ``"N=1e9,D=2e10"``), `profile` for the likelihood interval of a parameter;
-    `eval_sd` names a column of standard errors, for noise ``components``. Raises TableError in one line.
+    `law` is a name (``isoloss list laws``), a Python file that registers one, or a formula such as ``"E +
+    A*C**-alpha"``, whose names are columns of the table or else positive parameters. `columns` maps the law's columns
+    to the table's (``{"N": "params"}``); `resource`, `parameters` and `tokens` are short for its only one, N and D. A
+    table with several arms is fitted arm by arm, the parameters in `share` being common to them, unless one `arm` is
+    named or they are to `pool`. Several laws with commas between are weighed by how well they forecast held-out
+    rungs. `at` asks for predictions (``"1e20"``, ``"N=1e9,D=2e10"``), `profile` for the likelihood interval of a
+    parameter; `eval_sd` names a column of standard errors, for noise ``components``. Raises TableError in one line.
     """
     from isoloss.laws import fit as fit_law
     from isoloss.laws.ensemble import ensemble
     from isoloss.laws.joint import fit_joint, ways_of_sharing
     from isoloss.laws.parameter_profile import profile as profile_of
     from isoloss.ledger.conditions import where as rows_where
-    from isoloss.ledger.external import numeric, read_frame
+    from isoloss.ledger.external import numeric
+    from isoloss.ledger.importers import load
+    from isoloss.verbs.law_rows import LawRows
     from isoloss.verbs.predictions import places, predict
 
+    if 0 < bootstrap < FEWEST_DRAWS:
+        remedy = f"give 0 for none, or {FEWEST_DRAWS} and more"
+        raise TableError("--bootstrap", f"{bootstrap} resamples make no 95% interval", remedy)
     path = Path(runs)
-    frame = read_frame(path)
+    imported = load(path, chosen=where)
+    frame, numbered = imported.frame, imported.rows
     if where:
-        frame = frame.filter(rows_where(frame, path, where))
+        keep = rows_where(frame, path, where)
+        frame, numbered = frame.filter(keep), numbered.filter(keep)
     told = {**dict(columns or {}), **_short(resource, parameters, tokens)}
     names = [n.strip() for n in law.split(",")]
     forms = [law_of(n, frame.columns, told) for n in names]
@@ -114,18 +127,27 @@ def fit(
     if told:
         known = ", ".join(form.columns)
         raise TableError("--column", f"law {form.name} has no column {' or '.join(sorted(told))}", f"it has {known}")
-    frame, left_out = _usable(path, frame, score, list(named.values()))
+    keep, left_out = _usable(path, frame, score, list(named.values()))
+    frame, numbered = frame.filter(keep), numbered.filter(keep)
     arms = _arms(path, frame, arm_column, arm, pool, share)
     if arm is not None and arms is not None:
-        frame, arms = frame.filter(arms == arm), None
+        frame, numbered, arms = frame.filter(arms == arm), numbered.filter(arms == arm), None
     x = {c: numeric(path, frame, column) for c, column in named.items()}
     y = numeric(path, frame, score)
     asked = places(form, at)
+    table = LawRows(path, frame, numbered, score, named, arms)
+    table.check(form, x, y, clustered=cluster_column is not None)
+    notes = (*imported.notes, *table.notes(x))
 
     def column_of(role: str, told: str | None) -> pl.Series | None:
         return None if told is None else frame[_column(path, frame, role, told, None)]
 
     clusters = column_of("cluster", cluster_column)
+    if clusters is not None and clusters.n_unique() < FEWEST_CLUSTERS:
+        what = f"'{cluster_column}' tells {clusters.n_unique()} cluster(s) apart"
+        raise TableError(
+            "--cluster-column", what, f"resampling needs {FEWEST_CLUSTERS}; leave it out if runs are independent"
+        )
     errors = None if eval_sd is None else numeric(path, frame, _column(path, frame, "eval_sd", eval_sd, None))
     options: dict[str, Any] = {"bootstrap": bootstrap, "objective": objective, "delta": delta, "seed": seed}
     options["clusters"] = None if clusters is None else clusters.cast(str).fill_null("").to_numpy()
@@ -139,24 +161,25 @@ def fit(
     ensembles: dict[str, Ensemble] = {}
     joint: JointFit | None = None
     ways: tuple[Sharing, ...] = ()
-    if len(forms) > 1:
-        for flag, given in (("--share", share), ("--pin", pin), ("--profile", profile)):
-            if given:
-                raise TableError(flag, "has no meaning for several laws at once", "name one law")
-        kept = {k: v for k, v in options.items() if v is not None and k != "clusters"}
-        for name, rows in groups.items():
-            ensembles[name] = ensemble(forms, {c: v[rows] for c, v in x.items()}, y[rows], **kept)
-    elif arms is None:
-        fits = {arm or "": fit_law(form, x, y, **options, **alone)}
-    else:
-        if noise != "constant":
-            raise TableError(
-                "--noise", "is for one arm at a time", "name one with --arm; arms are weighed apart anyway"
-            )
-        options |= {"resample": resample, "pinned": pin}
-        joint = fit_joint(form, x, y, arms.to_numpy(), shared=share, **options)
-        fits = joint.arms
-        ways = ways_of_sharing(form, x, y, arms.to_numpy(), pinned=pin, objective=objective, delta=delta)
+    with _located(path, named):
+        if len(forms) > 1:
+            for flag, given in (("--share", share), ("--pin", pin), ("--profile", profile)):
+                if given:
+                    raise TableError(flag, "has no meaning for several laws at once", "name one law")
+            kept = {k: v for k, v in options.items() if v is not None and k != "clusters"}
+            for name, rows in groups.items():
+                ensembles[name] = ensemble(forms, {c: v[rows] for c, v in x.items()}, y[rows], **kept)
+        elif arms is None:
+            fits = {arm or "": fit_law(form, x, y, **options, **alone)}
+        else:
+            if noise != "constant":
+                raise TableError(
+                    "--noise", "is for one arm at a time", "name one with --arm; arms are weighed apart anyway"
+                )
+            options |= {"resample": resample, "pinned": pin}
+            joint = fit_joint(form, x, y, arms.to_numpy(), shared=share, **options)
+            fits = {n: _bounds_named(f) for n, f in joint.arms.items()}
+            ways = ways_of_sharing(form, x, y, arms.to_numpy(), pinned=pin, objective=objective, delta=delta)
     profiles = {}
     if profile is not None:
         for name, rows in groups.items():
@@ -173,8 +196,30 @@ def fit(
         ways=ways,
         predictions=predict(fits or ensembles, asked, ranges),
         profiles=profiles,
+        notes=notes,
         ensembles=ensembles,
     )
+
+
+@contextmanager
+def _located(path: Path, named: Mapping[str, str]) -> Iterator[None]:
+    """Faults that the engine finds name the file, and the table's column for the law's only one."""
+    try:
+        yield
+    except TableError as error:
+        if error.where.startswith("--"):
+            raise
+        where = re.sub(r"(^|, )\*$", lambda m: m[1] + named.get("*", "*"), error.where)
+        raise TableError(f"{path}: {where}", error.what, error.remedy) from None
+
+
+def _bounds_named(fitted: FittedLaw) -> FittedLaw:
+    """One arm of a joint fit, with the parameters that lie at an end of their range among its diagnostics."""
+    from isoloss.laws.fit import at_bound
+
+    names = [p.name for p in fitted.law.parameters]
+    stuck = [n for n, at in zip(names, at_bound(fitted.law, fitted.theta), strict=True) if at]
+    return replace(fitted, diagnostics={**fitted.diagnostics, "parameters_at_bound": stuck})
 
 
 def law_of(text: str, names: Sequence[str], columns: Mapping[str, str]) -> Law:
@@ -210,6 +255,7 @@ def law_json(report: LawReport) -> dict[str, Any]:
 
     answer: dict[str, Any] = {"law": report.law, "formula": report.formula, "columns": report.columns}
     answer["left_out"] = report.left_out
+    answer["notes"] = to_json(report.notes)
     answer["predictions"] = to_json(report.predictions)
     answer["profiles"] = {
         name: to_json({"parameter": p.name, "value": p.best, "interval": p.interval(), "open_ends": p.open_ends()})
@@ -257,12 +303,14 @@ def _column(path: Path, frame: pl.DataFrame, role: str, told: str | None, form: 
     return found
 
 
-def _usable(path: Path, frame: pl.DataFrame, score: str, names: list[str]) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Rows with a finite quality and every column: runs that diverged say nothing of a law, so they are counted."""
+def _usable(path: Path, frame: pl.DataFrame, score: str, names: list[str]) -> tuple[pl.Series, dict[str, int]]:
+    """Which rows have a finite quality and every column; runs that diverged say nothing of a law, and are counted."""
     import numpy as np
+    import polars as pl
 
     from isoloss.ledger.columns import is_score
     from isoloss.ledger.external import numeric
+    from isoloss.verbs.law_rows import exploded
 
     if is_score(score):
         what = "looks like a score (better when higher), and a law is of a loss or an error"
@@ -270,6 +318,9 @@ def _usable(path: Path, frame: pl.DataFrame, score: str, names: list[str]) -> tu
     y = numeric(path, frame, score)
     bad = ~np.isfinite(y)
     left_out = {"quality missing or infinite": int(bad.sum())} if bad.any() else {}
+    if (high := exploded(y)).any():
+        left_out[f"quality far above all others (up to {y[high].max():.3g}), so diverged"] = int(high.sum())
+        bad |= high
     for name in names:
         absent = ~bad & np.isnan(numeric(path, frame, name))
         if absent.any():
@@ -277,7 +328,7 @@ def _usable(path: Path, frame: pl.DataFrame, score: str, names: list[str]) -> tu
             bad |= absent
     if bad.all():
         raise TableError(f"{path}: {score}", "holds no finite number", "name another column with --quality")
-    return frame.filter(~bad), left_out
+    return pl.Series(~bad), left_out
 
 
 def _arms(

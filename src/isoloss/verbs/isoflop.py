@@ -48,12 +48,16 @@ def isoflop(
 
     from isoloss.laws.cross_check import cross_check
     from isoloss.ledger.conditions import where as rows_where
-    from isoloss.ledger.external import GUESSES, numeric, read_frame
+    from isoloss.ledger.external import GUESSES, numeric
+    from isoloss.ledger.importers import load
+    from isoloss.verbs.law_rows import LawRows
 
     path = Path(runs)
-    frame = read_frame(path)
+    imported = load(path, chosen=where)
+    frame, numbered = imported.frame, imported.rows
     if where:
-        frame = frame.filter(rows_where(frame, path, where))
+        keep = rows_where(frame, path, where)
+        frame, numbered = frame.filter(keep), numbered.filter(keep)
     lower = {c.strip().lower(): c for c in reversed(frame.columns)}
     listed = f"columns: {', '.join(frame.columns[:12])}"
 
@@ -84,6 +88,7 @@ def isoflop(
         given = found["parameters" if "tokens" in missing else "tokens"]
         found[missing[0]] = found["compute"] / (FLOPS_PER_PARAMETER_TOKEN * given)
     budgets, labels = column("budget", budget), column("run", run)
+    LawRows(path, frame, numbered, loss, {r: n for r, n in names.items() if n is not None}, None).refuse_mixture()
     return cross_check(
         found["compute"],
         found["parameters"],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.errors import IsolossError, StudyError, TableError
+from isoloss.errors import IsolossError, StudyError, TableError, located
 
 if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     from isoloss.gains.arms import ArmRuns
@@ -75,10 +75,11 @@ def next_runs(
         seed=seed_column, rung=rung_column,
     )  # fmt: skip
     (old, new), _ = select_arms(table, (baseline, candidate), best, best_of)
-    found = propose(
-        old, new, target=target, budgets=budgets, spend=spend, most=most, draws=draws,
-        choices=_table_choices(table, (old, new)), floor="shared" if floor is None else floor,
-    )  # fmt: skip
+    with located(runs):
+        found = propose(
+            old, new, target=target, budgets=budgets, spend=spend, most=most, draws=draws,
+            choices=_table_choices(table, (old, new)), floor="shared" if floor is None else floor,
+        )  # fmt: skip
     return NextReport(table.roles["resource"], table.roles["resource"], (found,))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from isoloss.errors import TableError
+from isoloss.errors import TableError, located
 
 if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     from isoloss.gains.result import GainCurve
@@ -45,6 +45,7 @@ def gain(
     from isoloss.gains import compare
     from isoloss.gains.elsewhere import bought_elsewhere, costs_elsewhere, lines_of
     from isoloss.gains.result import Diagnostic
+    from isoloss.ledger.columns import label_of
     from isoloss.ledger.external import read_runs, select_arms
 
     if any(not 0 < a < float("inf") for a in at):
@@ -52,16 +53,17 @@ def gain(
     told = {"arm": arm_column, "resource": resource, "quality": quality, "seed": seed_column, "rung": rung_column}
     table = read_runs(Path(runs), where=where, curves=curves, arms=(baseline, candidate), **told)
     arms, notes = select_arms(table, (baseline, candidate), best, best_of)
-    curve = compare(
-        arms[0],
-        arms[1],
-        resource=table.roles["resource"],
-        quality=table.roles["quality"],
-        floor=floor,
-        mode=mode,
-        at=tuple(at),
-        draws=draws,
-    )
+    with located(runs):
+        curve = compare(
+            arms[0],
+            arms[1],
+            resource=label_of(table.roles["resource"]),
+            quality=label_of(table.roles["quality"]),
+            floor=floor,
+            mode=mode,
+            at=tuple(at),
+            draws=draws,
+        )
     columns = Diagnostic("columns", "info", f"Columns: {table.roles_line()}.", {"roles": table.roles})
     elsewhere = tuple(costs_elsewhere(curve, lines_of(arms[0]), lines_of(arms[1])))
     found = (*curve.diagnostics, *bought_elsewhere([curve], elsewhere), *table.notes, *notes, columns)

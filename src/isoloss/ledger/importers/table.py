@@ -24,6 +24,10 @@ def read(path: Path, kind: str = "csv") -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
         remedy = {"parquet": "is it Parquet?", "arrow": "is it an Arrow file?"}.get(kind, "is it CSV?")
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if "more fields than defined" in said:
+            said, remedy = "a row has more cells than the header", "is it CSV, its header the first line?"
+        elif "invalid utf-8" in said:
+            remedy = "is it CSV? if so, save it as UTF-8"
         raise TableError(path, f"can't be read as a table: {said}", remedy) from None
     if frame.width and frame.columns[0].startswith("\ufeff"):
         frame = frame.rename({frame.columns[0]: frame.columns[0].removeprefix("\ufeff")})
@@ -33,16 +37,25 @@ def read(path: Path, kind: str = "csv") -> pl.DataFrame:
 def _csv(path: Path) -> pl.DataFrame:
     separator = _separator(path)
     try:  # the kinds of columns from the first rows, six times faster; a later cell that does not fit is an error
-        return pl.read_csv(path, separator=separator, infer_schema_length=10_000)
+        frame = pl.read_csv(path, separator=separator, infer_schema_length=10_000)
     except pl.exceptions.ComputeError:
-        return pl.read_csv(path, separator=separator, infer_schema_length=None)
+        frame = pl.read_csv(path, separator=separator, infer_schema_length=None)
+    # blanks beside a separator belong to neither a name nor an arm
+    names = {c: c.strip() for c in frame.columns if c != c.strip() and c.strip() not in frame.columns}
+    if len(set(names.values())) == len(names):
+        frame = frame.rename(names)
+    return frame.with_columns(pl.col(pl.String).str.strip_chars())
 
 
 def _separator(path: Path) -> str:
-    """Tab for .tsv, and for a header that holds tabs and no comma; else comma."""
+    """Tab for .tsv; else by the header: tabs or semicolons where it holds no comma. Refuses UTF-16, and lone CRs."""
     names = [s.lower() for s in path.suffixes]
+    with gzip.open(path, "rb") if names[-1:] == [".gz"] else path.open("rb") as file:
+        header = file.readline(1 << 24)
+    if header.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise TableError(path, "is UTF-16 text", "save it as UTF-8")
+    if b"\r" in header.rstrip(b"\r\n"):
+        raise TableError(path, "ends its lines in CR alone", "save it with LF or CRLF as line ends")
     if ".tsv" in names:
         return "\t"
-    with gzip.open(path, "rb") if names[-1:] == [".gz"] else path.open("rb") as file:
-        header = file.readline(1 << 20)
-    return "\t" if b"\t" in header and b"," not in header else ","
+    return next((s for s in "\t;" if s.encode() in header and b"," not in header), ",")
