@@ -64,6 +64,11 @@ _MEANINGS: dict[str, Meaning] = {
         "Each innovation measured alone says nothing of all together: they overlap or help each other.",
         "Quote the joint gain, and the Shapley shares for who brought what.",
     ),
+    "sweep-in-law": Meaning(
+        "The law is of a sweep's mean",
+        "Runs that are alike in the law's columns differ in a setting, so the law runs between good and bad ones.",
+        "Keep the best setting of each with --where.",
+    ),
     "unfinished-runs": Meaning(
         "Runs that did not finish were left out",
         "A run that crashed or was killed ended short of its budget, so its quality is not of that budget.",
