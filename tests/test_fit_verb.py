@@ -81,6 +81,9 @@ def test_a_formula_is_the_law_it_spells(runs: Path) -> None:
     named = api.fit(runs, arm="adamw", bootstrap=0).arms["adamw"]
     spelt = api.fit(runs, arm="adamw", law="E + A*train_flops**-alpha", bootstrap=0).arms["adamw"]
     assert spelt.params["alpha"] == pytest.approx(named.params["alpha"], rel=1e-4)
+    short = api.fit(runs, arm="adamw", law="E + A*C**-alpha", bootstrap=0)  # C is the table's resource
+    assert short.columns["C"] == "train_flops"
+    assert short.arms["adamw"].params["alpha"] == pytest.approx(named.params["alpha"], rel=1e-4)
 
 
 def test_a_law_of_ones_own_comes_from_a_file(tmp_path: Path, runs: Path) -> None:

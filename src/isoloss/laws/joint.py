@@ -39,7 +39,8 @@ class JointFit:
     """Laws of several arms (`arms`, with paired draws) that have the parameters in `shared` in common.
 
     `objective` is the minimised sum over all rows, `parameters` how many were fitted, `aicc` the small-sample Akaike
-    criterion (smaller is better; from squared residuals as Gaussian noise, from Huber's as Laplacian).
+    criterion (smaller is better; from squared residuals as Gaussian noise, from Huber's as Laplacian). `own` (K, P) holds each
+    arm's optimum by itself.
     """
 
     shared: tuple[str, ...]
@@ -49,6 +50,7 @@ class JointFit:
     rows: int
     aicc: float
     diagnostics: dict[str, Any]
+    own: Array
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,13 @@ def fit_joint(
     delta: float | None = None,
     resample: str = "auto",
     seed: int = 0,
+    own: Array | None = None,
 ) -> JointFit:
     """Fit `law` to the rows of every arm named in `arm` (rows,), the parameters in `shared` being common to them.
 
     Rows are weighed by the inverse variance of their arm about its own fit. The rest is as in
-    `isoloss.laws.fit`. Each arm's table must be able to determine the law by itself. Raises
+    `isoloss.laws.fit`. `own` (K, P) may give the arms' own optima where they are known (`JointFit.own`). Each arm's
+    table must be able to determine the law by itself. Raises
     TableError naming the arm, or UnknownNameError for a parameter that the law lacks.
     """
     table = _checked(law, columns, loss, arm, pinned)
@@ -104,7 +108,9 @@ def fit_joint(
     data = tied.prepare(table.columns)
     rows = len(table.y)
     problem = Problem(tied, data, (table.y / table.units.loss)[None], np.ones((1, rows)), goal)
-    own, facts = _own_fits(problem, table)
+    facts: dict[str, Any] = {}
+    if own is None:
+        own, facts = _own_fits(problem, table)
     problem = replace(problem, weight=_weights(problem, table, own)[None])
     starts = _starts(problem, table, own)
     found = minimise(problem, starts)
@@ -139,7 +145,7 @@ def fit_joint(
         )
         for k, (name, place) in enumerate(zip(table.names, tied.place, strict=True))
     }
-    return JointFit(tuple(shared), arms, value, free, rows, _aicc(half, rows, free, goal.delta is not None), facts)
+    return JointFit(tuple(shared), arms, value, free, rows, _aicc(half, rows, free, goal.delta is not None), facts, own)
 
 
 def ways_of_sharing(
@@ -151,14 +157,21 @@ def ways_of_sharing(
     pinned: Mapping[str, float] | None = None,
     objective: str | None = None,
     delta: float | None = None,
+    own: Array | None = None,
 ) -> tuple[Sharing, ...]:
-    """Nothing shared, the floor, the exponents, and both: how well each fits the same rows, best `aicc` first."""
+    """Nothing shared, the floor, the exponents, and both: how well each fits the same rows, best `aicc` first.
+
+    `own` is as in `fit_joint`.
+    """
     form = find_law(law) if isinstance(law, str) else law
     floors = tuple(p.name for p in form.parameters if p.vanishes)
     exponents = tuple(p.name for p in form.parameters if not p.linear)
     ways = dict.fromkeys(((), floors, exponents, floors + exponents))
-    options = {"pinned": pinned, "bootstrap": 0, "objective": objective, "delta": delta}
-    fits = [fit_joint(form, columns, loss, arm, shared=w, **options) for w in ways]  # type: ignore[arg-type]
+    options: dict[str, Any] = {"pinned": pinned, "bootstrap": 0, "objective": objective, "delta": delta}
+    fits: list[JointFit] = []
+    for way in ways:
+        fits.append(fit_joint(form, columns, loss, arm, shared=way, own=own, **options))
+        own = fits[0].own  # searched for once
     free = fits[0]
     found = [Sharing(f.shared, f.objective, f.parameters, f.aicc, _f_test(f, free)) for f in fits]
     return tuple(sorted(found, key=lambda s: s.aicc))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
 LAW_COLUMNS: dict[str, tuple[str, ...]] = {
     "N": (
         "n", "params", "parameters", "n_params", "num_params", "model_size", "active_parameters", "param_count",
-        "dense_parameters", "dense_parameter_count", "total_parameters", "non_embedding_parameters",
+        "dense_parameters", "dense_parameter_count", "params_active_precise", "total_parameters", "non_embedding_parameters",
     ),
     "D": ("d", "tokens", "train_tokens", "training_tokens", "n_tokens", "num_tokens", "examples", "samples"),
     "U": ("u", "unique_tokens", "unique_data", "unique_examples"),
@@ -179,7 +179,9 @@ def fit(
             options |= {"resample": resample, "pinned": pin}
             joint = fit_joint(form, x, y, arms.to_numpy(), shared=share, **options)
             fits = {n: _bounds_named(f) for n, f in joint.arms.items()}
-            ways = ways_of_sharing(form, x, y, arms.to_numpy(), pinned=pin, objective=objective, delta=delta)
+            ways = ways_of_sharing(
+                form, x, y, arms.to_numpy(), pinned=pin, objective=objective, delta=delta, own=joint.own
+            )
     profiles = {}
     if profile is not None:
         for name, rows in groups.items():
@@ -226,6 +228,7 @@ def law_of(text: str, names: Sequence[str], columns: Mapping[str, str]) -> Law:
     """The law that `text` names: a registered name, a plug-in file, or a formula over the table's column `names`."""
     from isoloss.laws import LAWS, find_law
     from isoloss.laws.expression import ExpressionLaw
+    from isoloss.ledger.columns import GUESSES, plain_name
     from isoloss.registry import load_plugin
 
     if text.endswith(".py"):
@@ -235,7 +238,10 @@ def law_of(text: str, names: Sequence[str], columns: Mapping[str, str]) -> Law:
             raise TableError(f"--law {text}", what, "register one with @law, or name one of them after loading")
         return find_law(new[0])
     if re.search(r"[*/+()^]", text):
-        return ExpressionLaw(text, columns=[*names, *columns])
+        # C, N, D ... of a formula are the table's columns of that kind where it has none of the very name
+        plain = {plain_name(n) for n in names}
+        kinds = [k for k, guesses in {"C": GUESSES["resource"], **LAW_COLUMNS}.items() if plain & set(guesses)]
+        return ExpressionLaw(text, columns=[*names, *columns, *kinds])
     return find_law(text)
 
 
@@ -291,7 +297,7 @@ def _column(path: Path, frame: pl.DataFrame, role: str, told: str | None, form: 
     if role in frame.columns and form is not None:
         return role
     guesses = GUESSES[role] if role in GUESSES else LAW_COLUMNS.get(role, (role.lower(),))
-    if role == "*":
+    if role in ("*", "C"):
         guesses = GUESSES["resource"]
     plain = {plain_name(c): c for c in reversed(frame.columns)}
     found = next((plain[g] for g in guesses if g in plain), None)
