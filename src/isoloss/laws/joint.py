@@ -39,8 +39,8 @@ class JointFit:
     """Laws of several arms (`arms`, with paired draws) that have the parameters in `shared` in common.
 
     `objective` is the minimised sum over all rows, `parameters` how many were fitted, `aicc` the small-sample Akaike
-    criterion (smaller is better; from squared residuals as Gaussian noise, from Huber's as Laplacian). `own` (K, P) holds each
-    arm's optimum by itself.
+    criterion (smaller is better; from squared residuals as Gaussian noise, from Huber's as Laplacian). `own` (K, P)
+    holds each arm's optimum by itself.
     """
 
     shared: tuple[str, ...]

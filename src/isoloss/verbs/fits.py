@@ -26,7 +26,8 @@ if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
 LAW_COLUMNS: dict[str, tuple[str, ...]] = {
     "N": (
         "n", "params", "parameters", "n_params", "num_params", "model_size", "active_parameters", "param_count",
-        "dense_parameters", "dense_parameter_count", "params_active_precise", "total_parameters", "non_embedding_parameters",
+        "dense_parameters", "dense_parameter_count", "params_active_precise", "total_parameters",
+        "non_embedding_parameters",
     ),
     "D": ("d", "tokens", "train_tokens", "training_tokens", "n_tokens", "num_tokens", "examples", "samples"),
     "U": ("u", "unique_tokens", "unique_data", "unique_examples"),
