@@ -17,7 +17,7 @@ Every laboratory is a phantom with a known gain. All strategies see the same los
 - ``full``: the same from two seeds everywhere.
 
 A question is the level or the trend of the verdict, or both at once, by the rules of `isoloss gain`. A laboratory that
-does not settle within the cap counts with the cap's FLOPs.
+does not settle within the cap (32 grid seeds, 12 on the edge) counts with the cap's FLOPs.
 """
 
 from __future__ import annotations
