@@ -89,6 +89,7 @@ def theme(mode: str = "light") -> dict[str, Any]:
         "axisY": {"domain": False, "ticks": False, "labelOverlap": "greedy"},
         "axisX": {"grid": False, "labelOverlap": "greedy", "labelSeparation": 8, "labelFlush": False},
         "axisQuantitative": {"labelFont": TICK_FONT},
+        "legend": {"labelColor": ink, "labelFontSize": 12, "labelLimit": 300, "symbolStrokeWidth": 2.5},
         "text": {"fontSize": 12, "color": ink},
         "style": {
             "ink": {"color": ink, "stroke": ink},
