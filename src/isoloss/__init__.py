@@ -1,8 +1,8 @@
 """isoloss measures algorithmic progress: how many times less of a resource a new learning algorithm needs.
 
 Every verb of the command line is a function here: ``isoloss.run``, ``plan``, ``gain``, ``fit``, ``isoflop``, ``status``
-(and ``isoloss.api.report``: that name is the package's here). Algorithms and tasks of your own register with
-``isoloss.algorithms.algorithm`` and ``isoloss.tasks.task``.
+(and ``isoloss.api.report`` and ``isoloss.api.origin``: those names are packages here). Algorithms and tasks of your own
+register with ``isoloss.algorithms.algorithm`` and ``isoloss.tasks.task``.
 """
 
 from __future__ import annotations

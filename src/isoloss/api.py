@@ -8,6 +8,7 @@ from isoloss.verbs.fits import LawReport, fit, law_json
 from isoloss.verbs.isoflop import isoflop, isoflop_json
 from isoloss.verbs.names import known, versions
 from isoloss.verbs.nexts import NextReport, next_json, next_runs
+from isoloss.verbs.origin import allocation, origin, origin_json, origin_page
 from isoloss.verbs.reproducing import reproduce, reproducible, reproduction_json
 from isoloss.verbs.runs import gain, gain_json
 from isoloss.verbs.studies import OpenStudy, ledger_url, open_study, plan, report, run, status
@@ -16,6 +17,7 @@ __all__ = [
     "LawReport",
     "NextReport",
     "OpenStudy",
+    "allocation",
     "attribute",
     "attribution_json",
     "chain",
@@ -34,6 +36,9 @@ __all__ = [
     "next_json",
     "next_runs",
     "open_study",
+    "origin",
+    "origin_json",
+    "origin_page",
     "plan",
     "rank",
     "read_gain",

@@ -65,6 +65,13 @@ class _Kind(StrEnum):
     laws = "laws"
     resources = "resources"
     studies = "studies"
+    evidence = "evidence"
+
+
+class _Composition(StrEnum):
+    as_published = "as-published"
+    old = "old"
+    new = "new"
 
 
 class _Points(StrEnum):
@@ -642,6 +649,61 @@ def rank(
     _print_json(api.attribution_json(found)) if as_json else print_ranking(found, _out())
 
 
+@app.command()
+def origin(
+    reference: Annotated[str, typer.Option(help="Seen from: lstm, kaplan, retro or dense.")] = "lstm",
+    budget: Annotated[float, typer.Option(help="Training FLOP in the last year.")] = 2.26e23,
+    years: Annotated[str, typer.Option(help="First and last year, FIRST:LAST.")] = "2013:2025",
+    compute_growth: Annotated[float, typer.Option(help="Yearly factor by which budgets grow.")] = 4.1,
+    index: Annotated[_Composition, typer.Option(help="Whose budget it is, or the product as published.")] = (
+        _Composition.as_published
+    ),
+    add: Annotated[
+        list[str] | None,
+        typer.Option(help="Your own innovation: NAME=2.5 or NAME=FILE.csv of budget, gain (repeatable)."),
+    ] = None,
+    swiglu: Annotated[bool, typer.Option("--swiglu", help="Put back the factor that the stack left out.")] = False,
+    moe: Annotated[float | None, typer.Option(help="Factor of mixture of experts. Default: 2, as published.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the authors' curves. Default: where `isoloss fetch` puts them.")
+    ] = None,
+    out: OutFlag = Path("reports"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Where algorithmic progress came from: as published, under each index, with intervals, and your own what-if.
+
+    Examples:
+
+        isoloss origin
+
+        isoloss origin --reference kaplan --budget 1e25 --years 2017:2027 --index new --add mine=gain.csv
+    """
+    from isoloss import api
+    from isoloss.report.origin import print_origin
+
+    with _err().status("reading the evidence"):
+        found = api.origin(
+            reference,
+            budget,
+            _span(years),
+            compute_growth,
+            index.value,
+            add={
+                name: _number_or_path(text) for name, text in _pairs("--add", add, "mine=2.5 or mine=gain.csv").items()
+            },
+            swiglu=swiglu,
+            moe=moe,
+            data=data,
+        )
+    if as_json:
+        _print_json(api.origin_json(found))
+        return
+    print_origin(found, _out())
+    page = api.origin_page(found, out)
+    if page is not None:
+        _out().print(f"\nReport: [bold]{escape(str(page))}[/]", soft_wrap=True)
+
+
 @app.command("next")
 def next_(
     runs: Annotated[Path, typer.Argument(help="Finished runs, as `isoloss gain` reads them, or a study file (TOML).")],
@@ -736,12 +798,27 @@ def list_(
     kind: Annotated[_Kind, typer.Argument(help="What to list.")] = _Kind.algorithms,
     as_json: JsonFlag = False,
 ) -> None:
-    """List what can be named: algorithms, tasks, laws, resources, studies."""
+    """List what can be named: algorithms, tasks, laws, resources, studies; or the published evidence that ships."""
     from isoloss import api
     from isoloss.report.plans import print_list
 
     rows = api.known(kind.value)
     _print_json(rows) if as_json else print_list(rows, _out())
+
+
+def _span(text: str) -> tuple[int, int]:
+    first, _, last = text.partition(":")
+    try:
+        return int(first), int(last)
+    except ValueError:
+        raise IsolossError("--years", f"'{text[:40]}' is no span of years", "write --years 2013:2025") from None
+
+
+def _number_or_path(text: str) -> float | Path:
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)
 
 
 def _listed(text: str) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from isoloss.evidence.claims import constants, published_law, published_laws
-from isoloss.gains.function import from_constant
-from isoloss.laws.frontier_law import PowerAllocation, allocation_gain, frontier_law
+from isoloss.gains.function import from_constant, from_formula
+from isoloss.laws.frontier_law import FrontierLaw, PowerAllocation, allocation_gain, frontier_law
 from isoloss.origin.result import (
     Account,
     Allocation,
@@ -123,51 +123,67 @@ def allocation_curve(
     """The gain of the optimal balance over another, exactly and by the printed closed form, along budgets.
 
     `law`: a published L(N, D) by name, or its parameters ``E, A, B, alpha, beta``. `allocation`: Kaplan's by default.
-    The closed form is the paper's, for the rounded Chinchilla constants and Kaplan's balance; beside any other law or
-    allocation it is out of place, and `closed_form_error` shows by how much.
+    The closed form and its limit are the paper's, for the rounded Chinchilla constants and Kaplan's balance; beside any
+    other law or allocation they are left out (NaN).
     """
     said = law if isinstance(law, str) else "given"
     params = published_law(law, "chinchilla").params if isinstance(law, str) else law
     frontier, other = frontier_law(params), allocation or kaplan()
+    as_printed = law == "hoffmann" and other == kaplan()
     c = np.array(GRID)
-    old, new = (allocation_gain(frontier, other, c, i)[0] for i in ("old", "new"))  # type: ignore[arg-type]
-    closed = printed_allocation_gain(c)
-    limit = value("stack.asymptote_scale") * c ** value("stack.asymptote_power")
+    old, new = (allocation_gain(frontier, other, c, i)[0] for i in ("old", "new"))
+    if as_printed:
+        closed = printed_allocation_gain(c)
+        limit = value("stack.asymptote_scale") * c ** value("stack.asymptote_power")
+        function = allocation_function()
+    else:
+        closed = limit = np.full(len(c), np.nan)
+        function = from_formula("other", "optimal", lambda x: allocation_gain(frontier, other, x)[0], "old", BUDGETS)
     points = tuple(AllocationPoint(*map(float, row)) for row in zip(c, old, new, closed, limit, strict=True))
-    # the exact minimum is where the two balances cross: N*(C) = N(C), a straight line in logarithms
-    cross = (np.log(other.coefficient) - frontier.log_balance + frontier.exponent_n * np.log(frontier.k)) / (
-        frontier.exponent_n - other.exponent
-    )
-    least_at = float(np.exp(cross[0]))
+    least_at = _crossing(frontier, other)
     least = float(allocation_gain(frontier, other, least_at)[0, 0])
     reached = value("stack.invariant")
-    reached_at = allocation_function().budgets_of("old", reached)
+    reached_at = function.budgets_of("old", reached)
     by_law = []
     largest = value("stack.budget_rounded_2025")
     for name, entry in published_laws().items():
         if entry.form == "chinchilla":
             f = frontier_law(entry.params)
-            a, b = (float(allocation_gain(f, other, largest, i)[0, 0]) for i in ("old", "new"))  # type: ignore[arg-type]
+            a, b = (float(allocation_gain(f, other, largest, i)[0, 0]) for i in ("old", "new"))
             by_law.append(AllocationByLaw(name, f"{entry.paper}, {entry.where}", largest, a, b))
-    at = int(np.argmin(np.abs(np.log(c / 1e23))))
-    notes = (
-        f"The two balances cross at {least_at:.2g} FLOP: there the gain is {least:.3g}, and it grows on either side.",
-        f"Below that the curve is what Kaplan's fit says where it was not fitted; the printed formula takes the value "
-        f"{reached:g} at {' and at '.join(f'{b:.3g}' for b in reached_at)} FLOP, so that it can't be inverted there.",
-        f"The limit that the paper offers at roughly 1e23 gives {limit[at]:.3g} there; the closed form gives "
-        f"{closed[at]:.3g}.",
-        "Below the crossing each index still has one gain: budgets of the two balances rise together throughout.",
-    )
+    notes = [f"The gain is least, {least:.3g}, at {least_at:.2g} FLOP, where the two balances are nearest."]
+    if len(reached_at) > 1:
+        notes.append(
+            f"Its inverse is two-valued: it is {reached:g} at {' and at '.join(f'{b:.3g}' for b in reached_at)} FLOP. "
+            "Each index still has one gain at every budget, as budgets of the two balances rise together throughout."
+        )
+    if as_printed:
+        at = int(np.argmin(np.abs(np.log(c / 1e23))))
+        notes.append(
+            "Below the least value the curve is what Kaplan's fit says where it was not fitted. The limit that the "
+            f"paper offers at roughly 1e23 gives {limit[at]:.3g} there; the closed form gives {closed[at]:.3g}."
+        )
     return Allocation(
         said, f"N = {other.coefficient:.4g} C^{other.exponent:g}", points, least, least_at, reached, reached_at,
-        float(np.max(np.abs(closed / old - 1))), tuple(by_law), notes,
+        float(np.max(np.abs(closed / old - 1))), tuple(by_law), tuple(notes),
     )  # fmt: skip
+
+
+def _crossing(frontier: FrontierLaw, other: PowerAllocation) -> float:
+    """The budget at which both give one N, ``N*(C) = N(C)``; the nearest end of `BUDGETS` where that lies outside."""
+    offset = np.log(other.coefficient) - frontier.log_balance[0] + frontier.exponent_n[0] * np.log(frontier.k)
+    apart = frontier.exponent_n[0] - other.exponent
+    ends = np.log(BUDGETS)
+    if apart == 0:  # parallel: the gain is the same at every budget
+        return float(BUDGETS[0])
+    return float(np.exp(np.clip(offset / apart, *ends)))
 
 
 def ladder() -> tuple[LadderPoint, ...]:
     """What the printed laws give over the LSTM at budgets from the smallest runs to beyond the largest."""
     retro, modern = law_gain("lstm", "retro"), law_gain("lstm", "modern")
     x = np.log(np.array(GRID))
-    read = [np.exp(f.log_gain(i, x)[0][0]) for f in (retro, modern) for i in ("new", "old")]  # type: ignore[arg-type]
+    read = [np.exp(f.log_gain(i, x)[0][0]) for f in (retro, modern) for i in ("new", "old")]
     low, high = value("stack.measured_least"), value("stack.measured_most")
-    return tuple(LadderPoint(c, *map(float, gains), low <= c <= high) for c, *gains in zip(GRID, *read, strict=True))
+    rows = np.stack(read, axis=1).tolist()
+    return tuple(LadderPoint(c, g[0], g[1], g[2], g[3], low <= c <= high) for c, g in zip(GRID, rows, strict=True))

@@ -6,7 +6,7 @@ import numpy as np
 
 from isoloss.evidence.claims import constants
 from isoloss.gains.chain import compose
-from isoloss.gains.function import GainFunction
+from isoloss.gains.function import ByBudget, GainFunction
 from isoloss.origin.consistent import direct_steps
 from isoloss.origin.published import budget_of
 from isoloss.origin.result import Benefit, EffectiveCompute, EffectivePart, Growth
@@ -18,26 +18,29 @@ DEVELOPERS = (("a student", 1e18), ("a laboratory", 1e21), ("the frontier of 202
 def growth(compute_growth: float | None = None, first: int = 2013) -> tuple[Growth, ...]:
     """The newest algorithm's gain over each reference while budgets grow to the last year of the paper's figure.
 
-    The modern law and mixture of experts over the LSTM (index new); the balance's closed form and mixture of experts
-    over Kaplan's Transformer (index old, as published); mixture of experts over the dense Transformer.
+    As published, products at one budget: the modern law (index new) times mixture of experts over the LSTM; the
+    balance's closed form (index old) times mixture of experts over Kaplan's Transformer; mixture of experts alone over
+    the dense Transformer. `composed` is the first of these with the budget carried over.
     """
     pace = compute_growth or value("stack.budget_growth")
-    moe = direct_steps()[1].function
-    lstm = compose([p.function for p in direct_steps()])
+    modern, moe = (p.function for p in direct_steps())
+    whole = compose([modern, moe])
     last = int(value("stack.figure_last_year"))
     years = range(first, last + 1)
     found = []
-    for name, f, index, constant in (
-        ("lstm", lstm, "new", 1.0),
+    rows: tuple[tuple[str, GainFunction, ByBudget, float], ...] = (
+        ("lstm", modern, "new", value("moe.gain")),
         ("kaplan", allocation_function(), "old", value("moe.gain")),
         ("dense", moe, "new", 1.0),
-    ):
+    )
+    for name, f, index, constant in rows:
         ends = [_rate(f, index, budget_of(y, pace), pace) for y in (first, last)]
         gains = [constant * _gain(f, index, budget_of(y, pace)) for y in years]
         found.append(
             Growth(
                 name, REFERENCES[name], ends[1], float(np.expm1(ends[1])), ends[0], gains[-1],
                 value(f"stack.gain_{name}"), value(f"stack.growth_{name}"), tuple(zip(years, gains, strict=True)),
+                _gain(whole, "new", budget_of(last, pace)) if name == "lstm" else None,
             )
         )  # fmt: skip
     return tuple(found)
@@ -80,15 +83,15 @@ def benefits() -> tuple[Benefit, ...]:
     steps = after("lstm", pieces(factors(rounded=False)), 2025)
     found = []
     for who, budget in DEVELOPERS:
-        new, old = (account(who, steps, i, "lstm", (2013, 2025), budget) for i in ("new", "old"))  # type: ignore[arg-type]
+        new, old = (account(who, steps, i, "lstm", (2013, 2025), budget) for i in ("new", "old"))
         inside = value("stack.measured_least") <= budget <= value("stack.measured_most")
         found.append(Benefit(who, budget, new.total, old.total, new.scale_dependent_share, inside))
     return tuple(found)
 
 
-def _gain(f: GainFunction, index: str, budget: float) -> float:
-    return float(np.exp(f.log_gain(index, float(np.log(budget)))[0][0, 0]))  # type: ignore[arg-type]
+def _gain(f: GainFunction, index: ByBudget, budget: float) -> float:
+    return float(np.exp(f.log_gain(index, float(np.log(budget)))[0][0, 0]))
 
 
-def _rate(f: GainFunction, index: str, budget: float, pace: float) -> float:
-    return f.slope(index, float(np.log(budget)))[0] * float(np.log(pace))  # type: ignore[arg-type]
+def _rate(f: GainFunction, index: ByBudget, budget: float, pace: float) -> float:
+    return f.slope(index, float(np.log(budget)))[0] * float(np.log(pace))

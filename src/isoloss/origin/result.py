@@ -8,7 +8,7 @@ Shares are of the logarithm of the total. Budgets are in training FLOP.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Interval = tuple[float, float]
 Composition = Literal["as-published", "old", "new"]
@@ -197,7 +197,8 @@ class Growth:
     """The newest algorithm's gain over one reference as budgets grow, every year from first to last.
 
     `log_rate` = ``d ln G / d ln C ln(growth of budgets)`` at the last year, `log_rate_first` at the first;
-    `simple_rate` = ``exp(log_rate) - 1``, the same as a percentage that compounds. `path` holds (year, gain).
+    `simple_rate` = ``exp(log_rate) - 1``, the same as a percentage that compounds. `path` holds (year, gain), each as
+    published; `composed` is the last year's with the budget carried over from step to step, where that differs.
     """
 
     reference: str
@@ -209,6 +210,7 @@ class Growth:
     printed: float | None
     printed_rate: float | None
     path: tuple[tuple[int, float], ...]
+    composed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -429,4 +431,3 @@ class Origin:
     neighbours: tuple[Neighbour, ...]
     notes: tuple[Note, ...]
     what_if: WhatIf
-    details: dict[str, Any] = field(default_factory=dict)

@@ -57,7 +57,7 @@ def power_law(name: str) -> Law:
 
 
 def printed_allocation_gain(c: Array | float) -> Array:
-    """``M(C)``: the paper's closed form for Kaplan's balance to Chinchilla's, at Kaplan's budget (appendix B, eq. 9)."""
+    """``M(C)``: the paper's closed form for Kaplan's balance to Chinchilla's, at Kaplan's budget (eq. 9)."""
     p = published_law("kaplan-to-chinchilla", "allocation-gain").params
     c = np.asarray(c, float)
     above = p["n_scale"] * c ** -p["n_exponent"] + p["d_scale"] * c ** -p["d_exponent"]

@@ -12,7 +12,7 @@ from isoloss.study import read_study
 
 
 def known(kind: str) -> list[dict[str, Any]]:
-    """What there is of `kind`: algorithms, tasks, laws or resources, as rows for a table."""
+    """What there is of `kind`: algorithms, tasks, laws, resources, studies or evidence, as rows for a table."""
     if kind in ("algorithms", "tasks"):
         from isoloss.algorithms import algorithms
         from isoloss.tasks import tasks
@@ -40,7 +40,11 @@ def known(kind: str) -> list[dict[str, Any]]:
         return [{"name": n, "unit": u, "summary": s} for n, (u, s) in RESOURCES.items()]
     if kind == "studies":
         return _studies()
-    raise UnknownNameError("list", "kind", kind, ("algorithms", "tasks", "laws", "resources", "studies"))
+    if kind == "evidence":
+        from isoloss.evidence.claims import evidence_rows
+
+        return evidence_rows()
+    raise UnknownNameError("list", "kind", kind, ("algorithms", "tasks", "laws", "resources", "studies", "evidence"))
 
 
 def _studies() -> list[dict[str, Any]]:
