@@ -20,6 +20,7 @@ from isoloss.origin.result import (
     LadderPoint,
 )
 from isoloss.origin.stack import (
+    ASKED,
     BUDGETS,
     EXPERTS,
     Piece,
@@ -138,7 +139,7 @@ def allocation_curve(
         function = allocation_function()
     else:
         closed = limit = np.full(len(c), np.nan)
-        function = from_formula("other", "optimal", lambda x: allocation_gain(frontier, other, x)[0], "old", BUDGETS)
+        function = from_formula("other", "optimal", lambda x: allocation_gain(frontier, other, x)[0], "old", ASKED)
     points = tuple(AllocationPoint(*map(float, row)) for row in zip(c, old, new, closed, limit, strict=True))
     least_at = _crossing(frontier, other)
     least = float(allocation_gain(frontier, other, least_at)[0, 0])
@@ -170,12 +171,12 @@ def allocation_curve(
 
 
 def _crossing(frontier: FrontierLaw, other: PowerAllocation) -> float:
-    """The budget at which both give one N, ``N*(C) = N(C)``; the nearest end of `BUDGETS` where that lies outside."""
+    """The budget at which both give one N, ``N*(C) = N(C)``; the nearest end of `ASKED` where that lies outside."""
     offset = np.log(other.coefficient) - frontier.log_balance[0] + frontier.exponent_n[0] * np.log(frontier.k)
     apart = frontier.exponent_n[0] - other.exponent
-    ends = np.log(BUDGETS)
+    ends = np.log(ASKED)
     if apart == 0:  # parallel: the gain is the same at every budget
-        return float(BUDGETS[0])
+        return float(ASKED[0])
     return float(np.exp(np.clip(offset / apart, *ends)))
 
 

@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from isoloss.errors import TableError
 from isoloss.evidence.claims import constants, published_law
 from isoloss.gains.chain import GainChain, before, chain_at, log_shares
-from isoloss.gains.function import ByBudget, GainFunction, from_constant, from_formula, from_laws
+from isoloss.gains.function import ByBudget, GainFunction, from_constant, from_laws
 from isoloss.gains.measured import quantile_interval
 from isoloss.gains.result import Interval
 from isoloss.origin.result import Account, Composition, Factor, Kind, Law, Step
 
 Array = NDArray[np.float64]
 
-BUDGETS: Interval = (1e2, 1e36)
-_ALLOCATION_BUDGETS: Interval = (1e6, 1e34)
+ASKED: Interval = (1e8, 1e32)  # budgets that an accounting may be asked at
+BUDGETS: Interval = (1.0, 1e50)  # and those that may be met on the way from one arm to the next
+_BALANCE_BUDGETS: Interval = (1e4, 1e60)
+_PER_DECADE = 100
 FARTHEST = 2.0  # decades beyond its own data after which an added gain is not read
 TRANSFORMER, BALANCE, EXPERTS = "Kaplan's Transformer", "Chinchilla's balance", "mixture of experts"
 
@@ -73,7 +75,10 @@ def law_gain(old: str, new: str) -> GainFunction:
 
 def allocation_function() -> GainFunction:
     """Kaplan's balance to Chinchilla's by the printed formula, from the arm "kaplan" to "retro"."""
-    return from_formula("kaplan", "retro", printed_allocation_gain, "old", _ALLOCATION_BUDGETS)
+    low, high = np.log(_BALANCE_BUDGETS)
+    x = np.linspace(low, high, 1 + round(_PER_DECADE * np.log10(_BALANCE_BUDGETS[1] / _BALANCE_BUDGETS[0])))
+    log_new = x - np.log(printed_allocation_gain(np.exp(x)))
+    return GainFunction("kaplan", "retro", x[None], log_new[None], np.full(len(x), np.nan))
 
 
 def factors(rounded: bool, swiglu: bool = False, moe: float | None = None) -> tuple[Factor, ...]:
@@ -194,6 +199,9 @@ def _as_published(steps: Sequence[Piece], budget: float) -> tuple[tuple[Step, ..
         if p.name == TRANSFORMER:
             own: ByBudget = "new"
             g = law_gain("lstm", "retro").log_gain("new", np.log(budget))[0] - np.log(printed_allocation_gain(budget))
+        elif p.name == BALANCE:
+            own = "old"
+            g = np.log(np.atleast_2d(printed_allocation_gain(budget)))
         else:
             own = "old"
             low, high = p.function.log_gain("old", np.log(budget))

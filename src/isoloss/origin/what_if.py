@@ -11,8 +11,8 @@ from isoloss.evidence.claims import published_law
 from isoloss.origin.consistent import INDEXES
 from isoloss.origin.result import AddedCurve, Composition, Ingredients, WhatIf
 from isoloss.origin.stack import (
+    ASKED,
     BALANCE,
-    BUDGETS,
     EXPERTS,
     REFERENCES,
     TRANSFORMER,
@@ -93,8 +93,9 @@ def _check(
         raise UnknownNameError("reference", "reference", reference, REFERENCES)
     if index not in INDEXES:
         raise UnknownNameError("index", "index", index, INDEXES)
-    if not BUDGETS[0] < budget < BUDGETS[1]:
-        raise TableError("budget", f"{budget:g} is no training budget in FLOP", "give one such as 2.26e23")
+    if not ASKED[0] <= budget <= ASKED[1]:
+        what = f"{budget:g} is no training budget in FLOP"
+        raise TableError("budget", what, f"give one from {ASKED[0]:g} to {ASKED[1]:g}")
     first, last = _years()
     for year in years:
         if not first <= year <= last:
