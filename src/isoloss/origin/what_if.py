@@ -105,8 +105,9 @@ def _check(
     if years[1] < _since(reference):
         what = f"'{reference}' enters in {_since(reference)}, after {years[1]}"
         raise TableError("reference", what, "choose an older reference or a later last year")
-    if not 0 < compute_growth < np.inf:
-        raise TableError("compute growth", f"{compute_growth:g} is no yearly factor", "4.1 means 4.1 times a year")
+    if not 0.01 <= compute_growth <= 100:
+        what = f"{compute_growth:g} is no yearly factor from 0.01 to 100"
+        raise TableError("compute growth", what, "4.1 means 4.1 times a year")
     if moe is not None and not 0 < moe < np.inf:
         raise TableError("mixture of experts", f"{moe:g} is no gain", "give a positive number, such as 2")
     taken = {TRANSFORMER, BALANCE, EXPERTS, *REFERENCES, *(f.name for f in factors(rounded=False))}

@@ -60,6 +60,9 @@ def _accounts(found: Origin, console: Console) -> None:
     _show(console, "As published, and with SwiGLU's factor restored", head, rows)
     _say(console, "Rest: the scale-independent factors. Share: of the two scale-dependent steps, of the log.", "dim")
     _show(console, "At the rounded budgets, under every index", head, [_row(a) for a in found.consistent.accounts])
+    _say(
+        console, "From unrounded single gains at rounded budgets; the rows above are the authors' own rounding.", "dim"
+    )
     _show(
         console,
         "The modern law times mixture of experts, no chain",

@@ -52,10 +52,12 @@ def origin(
     from isoloss.origin.uncertain import uncertain
     from isoloss.origin.what_if import what_if
 
-    first, last = years
+    if len(years) != 2 or any(int(y) != y for y in years):
+        raise TableError("years", f"{years!r} is no span of years", "give two, such as (2013, 2025)")
+    first, last = (int(y) for y in years)
     asked = what_if(
-        reference, float(budget), (int(first), int(last)), float(compute_growth), index, swiglu=swiglu, moe=moe,
-        added=[_piece(name, gain, int(last)) for name, gain in (add or {}).items()],
+        reference, float(budget), (first, last), float(compute_growth), index, swiglu=swiglu, moe=moe,
+        added=[_piece(name, gain, last) for name, gain in (add or {}).items()],
     )  # fmt: skip
     account, indexed, seen, who = published(), consistent(), growth(), benefits()
     spread = uncertain(None if data is None else Path(data), tick)
