@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from isoloss.origin.result import Account, Origin
 from isoloss.origin.stack import EXPERTS, TRANSFORMER
 from isoloss.report import origin_tables as sheets
 from isoloss.report import words
-from isoloss.report.figures import theme
+from isoloss.report.figures import Figure, theme
 from isoloss.report.figures.origin import (
     INDEX_TITLES,
     factor,
@@ -91,7 +90,7 @@ def what_if_data(result: Origin) -> dict[str, Any]:
 
 def _context(result: Origin, shelf: Shelf) -> dict[str, Any]:
     last = result.published.accounts[-1]
-    same = {a.index: a for a in result.consistent.accounts if a.years == last.years}
+    same: dict[str, Account] = {a.index: a for a in result.consistent.accounts if a.years == last.years}
     given, asked = result.what_if.ingredients, result.what_if
     uncertain = result.uncertain
     sections = [("answer", "Answer"), ("what-if", "What if"), ("account", "Accounting"), ("compute", "Compute")]
@@ -159,7 +158,7 @@ def _context(result: Origin, shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def _accounts(result: Origin) -> Any:
+def _accounts(result: Origin) -> Figure:
     last = result.published.accounts[-1]
     published = list(result.published.accounts)
     others = [a for a in result.consistent.accounts if a.years == last.years and a.index != "as-published"]
@@ -179,21 +178,25 @@ def _sentence(result: Origin, last: Account, same: dict[str, Account]) -> str:
         f"algorithm’s budget, the same history is {factor(same['old'].total)}; at the new one’s, "
         f"{factor(same['new'].total)}."
     )
-    widest = _interval(result)
+    widest = _interval(result, same["new"].total)
     if widest is None:
         out = math.log10(last.budget / result.what_if.ingredients.measured[1])
         return f"{said} The paper gives no interval, and its laws are extrapolated {out:.0f} decades."
     return f"{said} {widest}"
 
 
-def _interval(result: Origin) -> str | None:
-    """What resampling whole runs says about the total, from the first row that has it."""
-    for row in result.uncertain.rows:
-        ends = {i: row.intervals.get(f"total_{i}") for i in ("old", "new")}
-        if any(ends.values()):
-            spans = [f"{words.span_times(e)} ({i} index)" for i, e in ends.items() if e]
-            return f"Drawing whole runs with replacement spans {' and '.join(spans)}."
-    return None
+def _interval(result: Origin, total: float) -> str | None:
+    """What resampling whole runs says about the total, in the reading of the curves nearest to the paper's."""
+    rows = [r for r in result.uncertain.rows if r.intervals.keys() & {"total_old", "total_new"} and r.total_new > 0]
+    if not rows:
+        return None
+    row = min(rows, key=lambda r: abs(math.log(r.total_new / total)))
+    ends = [(i, row.intervals.get(f"total_{i}")) for i in ("old", "new")]
+    spans = [f"{words.span_times(e)} ({i} index)" for i, e in ends if e]
+    return (
+        f"Drawing whole runs with replacement spans {' and '.join(spans)} at 95%, in the reading of the curves that "
+        f"comes nearest to the paper’s ({told(row.label, 60)})."
+    )
 
 
 def _card(account: Account) -> dict[str, Any]:
@@ -243,17 +246,14 @@ def _orders(span: tuple[float, float, float] | None) -> str:
 
 def _distribution(result: Origin) -> str:
     d = result.distribution
-    shrink = (
-        f" The median claim keeps {math.exp(d.median_shrink):.0%} of its size in later work." if d.shrinking else ""
-    )
     return (
         f"Typical (median) single gain {factor(math.exp(d.median_log))}, mean of the logs "
         f"{factor(math.exp(d.mean_log))}, skewness of the logs {words.number(d.skew)}. "
-        f"{told(d.note, 400)}{shrink}"
+        f"{told(d.note, 400)}"
     )
 
 
-def figures(result: Origin) -> Iterable[Any]:
+def figures(result: Origin) -> tuple[Figure, ...]:
     """Every figure of the page, for those who want one alone."""
     shelf = Shelf()
     _context(result, shelf)

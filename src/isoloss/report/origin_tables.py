@@ -65,7 +65,7 @@ def totals_table(result: Origin) -> Sheet:
             printed = words.NOTHING if a.printed is None else factor(a.printed)
             share = f"{a.scale_dependent_share:.1%}"
             cells = (factor(a.total), printed, f"{words.fixed(a.per_year, 3)}×", share, _budget(a.budget))
-            rows.append((period, INDEX_TITLES[a.index], kind, *cells))
+            rows.append((period, words.plain(a.index).replace("-", " "), kind, *cells))
     return _sheet("every total", "period|index|from|#total|#printed|#a year|#scale-dependent|#budget", rows)
 
 

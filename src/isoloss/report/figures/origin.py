@@ -168,14 +168,14 @@ def figure_allocation(allocation: Allocation) -> Figure:
         across=Axis(*_budgets([p.budget for p in allocation.points]), title=_BUDGET),
         up=_times_axis((0.8, top * 3)),
         beyond="from a fitted law; nobody compared runs",
-        extra=[{"at": allocation.least_at, "value": allocation.least, "text": f"least: {factor(allocation.least)}"}],
+        extra=[{"at": allocation.least_at, "value": allocation.least, "text": factor(allocation.least)}],
     )
 
 
 def figure_growth(growth: Sequence[Growth], measured_until: float) -> Figure:
     """The newest algorithm's gain over each reference, year by year; `measured_until`: when budgets leave the data."""
     names = _distinct([g.title for g in growth])
-    rows = [
+    rows: Rows = [
         {"arm": name, "at": float(year), "value": gain, "measured": year <= measured_until}
         for name, g in zip(names, growth, strict=True)
         for year, gain in g.path
@@ -195,7 +195,7 @@ def figure_growth(growth: Sequence[Growth], measured_until: float) -> Figure:
 
 def figure_benefits(benefits: Sequence[Benefit]) -> Figure:
     """What the algorithms are worth to developers with different budgets, under both indexes."""
-    rows = [
+    rows: Rows = [
         {"arm": INDEX_TITLES[key], "at": b.budget, "value": getattr(b, key), "measured": b.measured, "who": b.who}
         for key in ("new", "old")
         for b in sorted(benefits, key=lambda b: b.budget)
@@ -242,7 +242,7 @@ def _lines(
     layers += plane.dots([{**r, "shape": "circle"} for r in shown if r["measured"]], 60, tooltip=tips)
     layers += _labels(shown, plane, bool(dots))
     for row in extra or []:
-        layers += plane.texts([row], {"align": "center", "baseline": "top", "dy": 9}, style="note")
+        layers += plane.texts([row], {"align": "center", "baseline": "bottom", "dy": -14}, style="note")
     chart = alt.layer(*layers, height=340)
     return Figure(name, title, f"{title}. {_said(rows, when)}.", lean(chart.to_dict(validate=False)), rows)
 
@@ -279,7 +279,8 @@ def _ground(rows: Rows, plane: Plane, beyond: str) -> list[alt.Chart]:
     )
     shaded = [{"a": a, "b": b, "low": bottom, "high": top} for a, b in spans if b > a]
     names = [{"at": middle(a, b), "value": top, "text": beyond} for a, b in spans if _wide(a, b, plane)]
-    names += [{"at": middle(min(known), max(known)), "value": top, "text": "measured"}] if known else []
+    inner = [{"at": middle(min(known), max(known)), "value": top, "text": "measured"}] if known else []
+    room = 0 if known and _wide(min(known), max(known), plane) else 520
     box = {"x": plane.x("a"), "x2": "b:Q", "y": plane.y("low"), "y2": "high:Q"}
     note = {"x": plane.x(), "y": plane.y(), "text": "text:N"}
     edges = [{"at": b if a == left else a} for a, b in spans if known and b > a]
@@ -288,6 +289,7 @@ def _ground(rows: Rows, plane: Plane, beyond: str) -> list[alt.Chart]:
         *plane.marks(edges, "rule", {"x": plane.x()}, style="boundary"),
         *plane.marks([{"value": 1.0}], "rule", {"y": plane.y()}, style="unity"),
         *plane.marks(names, "text", note, style="note", baseline="top", dy=4),
+        *plane.marks(inner, "text", note, style="note", baseline="top", dy=4, opacity=plane.shown_from(room)),
     ]
 
 

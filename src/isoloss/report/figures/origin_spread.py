@@ -103,7 +103,7 @@ def _end(shown: Rows, arm: str, pick: Any) -> dict[str, Any]:
 def figure_singles(gains: Sequence[SingleGain]) -> Figure:
     """Single gains in order of size: filled where measured, hollow where quoted."""
     ordered = sorted(gains, key=lambda g: -g.gain)
-    rows = [
+    rows: Rows = [
         {"title": f"{words.plain(g.name, 34)}, {g.year}", "value": g.gain, "budget": g.budget, "measured": g.measured}
         for g in ordered
     ]
@@ -191,7 +191,7 @@ class _Rows:
         )
         self.colour = self.plane.colour()
         if legend:
-            shown = alt.Legend(title=None, orient="top", direction="horizontal", symbolStrokeWidth=2)
+            shown = alt.Legend(title=None, orient="bottom", columns=1, symbolOpacity=1)
             self.colour = {"color": alt.Color("arm:N", scale=alt.Scale(domain=list(arms)), legend=shown)}
 
     def unity(self) -> list[alt.Chart]:
