@@ -262,7 +262,7 @@ def test_a_score_is_not_taken_for_a_loss(tmp_path):
 def test_a_sweep_or_a_copied_row_is_not_taken_for_seeds(tmp_path):
     path = tmp_path / "runs.csv"
     path.write_text(CSV + CSV.splitlines()[1] + "\n")
-    with pytest.raises(TableError, match=r"seed: row 13: 1 repeats an arm, budget and seed.*chosen trial"):
+    with pytest.raises(TableError, match=r"rows 1, 13 are exactly alike; drop the copies"):
         api.gain(path, "a", "b")
 
 

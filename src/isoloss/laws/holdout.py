@@ -19,6 +19,7 @@ from isoloss.errors import TableError
 from isoloss.laws.check import check_table
 from isoloss.laws.descend import Problem, minimise
 from isoloss.laws.optimum import Posed, influence, refits
+from isoloss.laws.replicates import SMALLEST_SD
 
 Array = NDArray[np.float64]
 MOST_RUNGS = 10  # distinct values are binned into this many rungs
@@ -127,7 +128,8 @@ def _score(
     best = found.theta[int(np.argmin(found.misfit))]
     residual, hold = influence(masked, best)
     dof = max(1, int(below.sum()) - posed.free)
-    scatter = float(np.sqrt(masked.weight[0] @ residual**2 / dof))
+    # a law that meets every run exactly still forecasts no better than rounding
+    scatter = max(float(np.sqrt(masked.weight[0] @ residual**2 / dof)), SMALLEST_SD)
     webb = np.sqrt(np.array([0.5, 1.0, 1.5]))
     sign = rng.choice(np.r_[-webb, webb], size=(DRAWS, len(below)))
     spread = np.sqrt(dof / rng.chisquare(dof, (DRAWS, 1)))
