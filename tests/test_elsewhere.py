@@ -1,4 +1,4 @@
-"""A gain along one resource said in every other that was recorded: exact where it can be, and never silently dropped."""
+"""A gain along one resource said in every other that was recorded: exact where it can be, never silently dropped."""
 
 from __future__ import annotations
 
