@@ -2,7 +2,7 @@
 
 command:   python benchmarks/fits.py          (a minute; --table PATH where there is no network)
 full:      python benchmarks/fits.py --full   (every start and resample by the published recipe; ten minutes)
-needs:     pip install autograd; for the peer, Python 3.12 or later and pip install simple-scaling-laws
+needs:     pip install ".[bench]" (autograd); for the peer, pip install simple-scaling-laws (it asks for Python 3.12)
 expected:  4,000 Huber refits and a 4,500-start search >= 100 times faster than the published recipe at objectives
            that are nowhere higher; per draw >= 10 times faster than the peer; 10,000 gain curves of two arms < 5 s
 
