@@ -667,6 +667,9 @@ def origin(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the authors' curves. Default: where `isoloss fetch` puts them.")
     ] = None,
+    ho: Annotated[
+        Path | None, typer.Option(help="A table of perplexity, year, parameters, tokens to refit Ho et al. 2024 to.")
+    ] = None,
     out: OutFlag = Path("reports"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -694,6 +697,7 @@ def origin(
             swiglu=swiglu,
             moe=moe,
             data=data,
+            ho=ho,
         )
     if as_json:
         _print_json(api.origin_json(found))

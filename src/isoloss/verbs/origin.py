@@ -29,6 +29,7 @@ def origin(
     swiglu: bool = False,
     moe: float | None = None,
     data: str | os.PathLike[str] | None = None,
+    ho: str | os.PathLike[str] | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Origin:
     """The accounting of "On the Origin of Algorithmic Progress in AI", done under every index, and your own what-if.
@@ -37,7 +38,8 @@ def origin(
     of the newest algorithm (new, as-published). `add`: innovations of your own by name, each a `GainCurve`, a number,
     or a CSV of budget (of the algorithm before it), gain and, if known, low and high; they come last. `swiglu` puts
     back the factor that the published stack left out, `moe` replaces its factor 2. `data`: the folder of the authors'
-    curves, for intervals; by default where `isoloss fetch gundlach` puts them. Only `what_if` of the answer depends on
+    curves, for intervals; by default where `isoloss fetch gundlach` puts them. `ho`: a table of
+    published perplexities to which model 7 of Ho et al. 2024 is refitted. Only `what_if` of the answer depends on
     the arguments before `data`. Raises `IsolossError` in one line.
 
     Source: Gundlach et al. 2025, arXiv 2511.21622.
@@ -45,6 +47,7 @@ def origin(
     from isoloss.origin.consistent import consistent
     from isoloss.origin.distribution import distribution
     from isoloss.origin.growth import benefits, effective, growth
+    from isoloss.origin.ho import refit
     from isoloss.origin.neighbours import neighbours
     from isoloss.origin.notes import notes
     from isoloss.origin.published import published
@@ -60,10 +63,11 @@ def origin(
         added=[_piece(name, gain, last) for name, gain in (add or {}).items()],
     )  # fmt: skip
     account, indexed, seen, who = published(), consistent(), growth(), benefits()
+    others = neighbours() if ho is None else (*neighbours(), refit(ho))
     spread = uncertain(None if data is None else Path(data), tick)
     return Origin(
         "On the Origin of Algorithmic Progress in AI", "Gundlach et al. 2025, arXiv 2511.21622v1", account, indexed,
-        spread, seen, effective(), who, distribution(), neighbours(), notes(account, indexed, spread, seen, who), asked,
+        spread, seen, effective(), who, distribution(), others, notes(account, indexed, spread, seen, who), asked,
     )  # fmt: skip
 
 
