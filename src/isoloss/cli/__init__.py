@@ -1,0 +1,7 @@
+"""The command line: parse, call, print. Every verb is a function of `isoloss.api`."""
+
+from isoloss.cli.frame import app, main
+
+from isoloss.cli import studies, tables, laws, progress  # isort: skip  (help lists the verbs in this order)
+
+__all__ = ["app", "laws", "main", "progress", "studies", "tables"]

@@ -1,0 +1,108 @@
+"""The verbs over study files and their ledger: run, plan, status, report, list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from isoloss.cli.flags import Engine, JsonFlag, Kind, LedgerFlag, OutFlag, StudyPath, WorkersFlag
+from isoloss.cli.frame import app, errors, print_json, screen
+
+
+@app.command()
+def run(
+    study: StudyPath,
+    workers: WorkersFlag = None,
+    engine: Annotated[Engine, typer.Option(help="Where runs run.")] = Engine.local,
+    ledger: LedgerFlag = None,
+    out: OutFlag = Path("reports"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a study to its verdict and write its report page.
+
+    Stop it at any moment and run it again: finished runs are kept and never trained twice. Two of these commands on
+    one ledger share the work.
+    """
+    from isoloss import api
+    from isoloss.gains.result import to_json
+    from isoloss.report import print_result
+    from isoloss.report.live import LiveProgress
+
+    try:
+        with LiveProgress(errors()) as live:
+            result, page = api.run(study, workers=workers, engine=engine.value, ledger=ledger, out=out, observer=live)
+    except KeyboardInterrupt:  # caught here: typer would call it "Aborted"
+        errors().print("\nisoloss: stopped. Finished runs are kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(to_json(result))
+    else:
+        print_result(result, screen())
+        screen().print(f"\nReport: [bold]{escape(str(page))}[/]", soft_wrap=True)
+    if not result.comparisons or result.counts.get("failed"):
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    study: StudyPath,
+    ledger: LedgerFlag = None,
+    workers: WorkersFlag = None,
+    timing: Annotated[
+        bool,
+        typer.Option("--timing/--no-timing", help="Time a seconds-long run of each algorithm not yet in the ledger."),
+    ] = True,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a study would run: rounds, FLOPs, minutes, and the smallest gain it can resolve."""
+    from isoloss import api
+    from isoloss.gains.result import to_json
+    from isoloss.report.plans import print_plan
+
+    summary = api.plan(study, ledger=ledger, workers=workers, timing=timing)
+    print_json(to_json(summary)) if as_json else print_plan(summary, screen())
+
+
+@app.command()
+def status(
+    study: Annotated[Path | None, typer.Argument(help="A study file; default: every study in the ledger.")] = None,
+    ledger: LedgerFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a ledger holds: runs finished, diverged, failed, running, queued."""
+    from isoloss import api
+    from isoloss.report.plans import print_status
+
+    rows = api.status(study, ledger=ledger)
+    print_json(rows) if as_json else print_status(rows, screen())
+
+
+@app.command()
+def report(
+    study: StudyPath, ledger: LedgerFlag = None, out: OutFlag = Path("reports"), as_json: JsonFlag = False
+) -> None:
+    """Rebuild a study's report page from its ledger, as far as it goes; trains nothing."""
+    from isoloss import api
+    from isoloss.gains.result import to_json
+
+    result, page = api.report(study, ledger=ledger, out=out)
+    if as_json:
+        print_json(to_json(result))
+    else:
+        screen().print(f"Report: [bold]{escape(str(page))}[/]", soft_wrap=True)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.algorithms,
+    as_json: JsonFlag = False,
+) -> None:
+    """List what can be named: algorithms, tasks, laws, resources, studies; or the published evidence that ships."""
+    from isoloss import api
+    from isoloss.report.plans import print_list
+
+    rows = api.known(kind.value)
+    print_json(rows) if as_json else print_list(rows, screen())
