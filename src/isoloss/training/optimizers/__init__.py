@@ -1,0 +1,17 @@
+"""Optimisers: each one file, found by name, built from a model's hidden matrices and everything else."""
+
+from isoloss.registry import Registry
+from isoloss.training.optimizers.base import Joint, OptimizerPart
+
+#: name -> module that registers it
+BUILTIN = {
+    "sgd": "isoloss.training.optimizers.sgd",
+    "adam": "isoloss.training.optimizers.adam",
+    "adamw": "isoloss.training.optimizers.adam",
+    "muon": "isoloss.training.optimizers.muon",
+}
+
+optimizers: Registry[OptimizerPart] = Registry("optimizer", BUILTIN, "isoloss.optimizers")
+optimizer = optimizers.register
+
+__all__ = ["Joint", "OptimizerPart", "optimizer", "optimizers"]

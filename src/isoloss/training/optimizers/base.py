@@ -1,0 +1,77 @@
+"""The contract of an optimiser, and two of them side by side."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from isoloss.runs import Card
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+
+    from isoloss.training.gradient import Optimizer
+
+
+class OptimizerPart(abc.ABC):
+    """A rule that turns gradients into updates. Stateless: `build` makes what holds the state of one run.
+
+    `period`: after so many steps its work repeats (a preconditioner is refreshed); 1 where all steps cost the same.
+    A built optimiser whose period is not 1 has it as an attribute too, for the loop to count FLOPs over.
+
+    `choices` is the algorithm's own; read of it are ``betas``, ``weight_decay`` and ``momentum``.
+    """
+
+    card: ClassVar[Card]
+    period: ClassVar[int] = 1
+
+    @classmethod
+    def check(cls, choices: Any) -> None:
+        """Raise `StudyError` where this optimiser can't go with `choices`; an algorithm asks before any run."""
+        del choices
+
+    @classmethod
+    @abc.abstractmethod
+    def build(
+        cls, matrices: list[Parameter], others: list[Parameter], lr: float, lr_others: float, choices: Any
+    ) -> Optimizer:
+        """An optimiser of `matrices` (2-D hidden weights) at the peak rate `lr` and of `others` (embeddings, head,
+        vectors) at `lr_others`. Every parameter must have a gradient at every step."""
+
+    @classmethod
+    @abc.abstractmethod
+    def flops(cls, matrices: Sequence[tuple[int, int, int]], others: int, choices: Any) -> float:
+        """FLOPs of one step by formula, the mean over a period, in the convention of `isoloss.training.flops`.
+
+        `matrices`: rows, columns and how many of them; `others`: all other parameters.
+        """
+
+
+def elements(matrices: Sequence[tuple[int, int, int]]) -> int:
+    """Parameters in `matrices`.
+
+    >>> elements([(4, 8, 3), (2, 2, 1)])
+    100
+    """
+    return sum(rows * columns * count for rows, columns, count in matrices)
+
+
+class Joint:
+    """Several optimisers of one model as one: `param_groups` are theirs in turn, a step is a step of each."""
+
+    def __init__(self, *parts: Optimizer) -> None:
+        self.parts = parts
+        self.param_groups: list[dict[str, Any]] = [group for part in parts for group in part.param_groups]
+        #: the longest of the parts' periods, which the others' must divide
+        self.period = max(getattr(part, "period", 1) for part in parts)
+
+    def step(self) -> None:
+        """One update of every part."""
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none)
