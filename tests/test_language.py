@@ -16,8 +16,10 @@ from isoloss.algorithms import Rung, algorithms
 from isoloss.errors import MissingError, StudyError
 from isoloss.registry import load_plugin
 from isoloss.runs import Context, Outcome, RunSpec
-from isoloss.tasks import sotu, tasks
-from isoloss.tasks.sotu import BLOCK, DUPLICATE, SPLITS, Sotu, known_share
+from isoloss.tasks import tasks
+from isoloss.tasks.text import cache, sotu
+from isoloss.tasks.text.blocks import BLOCK, DUPLICATE, SPLITS, known_share
+from isoloss.tasks.text.sotu import Sotu
 from isoloss.training.adam import FusedAdam
 from isoloss.training.flops import FlopCounter
 from isoloss.training.loop import scale_down
@@ -39,6 +41,11 @@ def task() -> Sotu:
     text = tasks.get("language/sotu")()
     text.prepare()
     return text
+
+
+def tokens(task: Sotu, split: str) -> torch.Tensor:
+    """All of `split` as byte tokens: (blocks, BLOCK)."""
+    return torch.from_numpy(np.searchsorted(task.corpus.alphabet, task.corpus.splits[split]))
 
 
 def resolved(name: str, task: Sotu, budget: float = 3e8, **choices):
@@ -65,7 +72,7 @@ def test_the_splits_share_no_block_and_no_near_duplicate(task):
     for a, b in itertools.combinations(SPLITS, 2):
         assert not blocks[a] & blocks[b]
     held_out, seen = task.corpus.splits["test"], [task.corpus.splits[s] for s in ("train", "validation")]
-    assert known_share(held_out, np.concatenate(seen)).max() <= DUPLICATE
+    assert known_share(held_out, *seen).max() <= DUPLICATE
     assert known_share(task.corpus.splits["validation"], seen[0]).max() <= DUPLICATE
     assert all(dropped > 0 for dropped in task.facts()["near_duplicates_dropped"].values())
 
@@ -85,9 +92,9 @@ def test_each_held_out_split_is_two_to_three_per_cent_and_every_byte_has_a_token
     for split in ("validation", "test"):
         assert 0.02 < facts[f"{split}_bytes"] / total < 0.03
         assert facts["evaluation_bytes"] <= facts[f"{split}_bytes"]
-        assert int(task.corpus.tokens(task.corpus.splits[split]).max()) < task.vocabulary
+        assert int(tokens(task, split).max()) < task.vocabulary()
     present = np.unique(task.corpus.splits["train"])
-    assert len(present) == task.vocabulary
+    assert len(present) == task.vocabulary()
     assert set(np.unique(np.concatenate([task.corpus.splits[s] for s in SPLITS[1:]]))) <= set(present)
 
 
@@ -127,17 +134,17 @@ def test_streams_are_contiguous_and_read_every_block_once_before_any_repeats(tas
 def test_a_perfect_and_a_uniform_predictor_score_zero_and_the_trivial_quality(task):
     class Oracle:
         def __call__(self, tokens_bt, state):
-            return torch.zeros(*tokens_bt.shape, task.vocabulary), None
+            return torch.zeros(*tokens_bt.shape, task.vocabulary()), None
 
     assert task.evaluate(Oracle(), "test", 64) == pytest.approx(task.trivial_quality, abs=1e-5)
-    text = task.corpus.tokens(task.corpus.splits["test"])
+    text = tokens(task, "test")
     place = iter(range(0, 10**9))
 
     def knows(tokens_bt, state):
         i = 0 if state is None else state
         first = (next(place) // (BLOCK // 64)) * len(tokens_bt)
         following = text[first : first + len(tokens_bt), i + 1 : i + 1 + tokens_bt.shape[1]]
-        return 100.0 * torch.nn.functional.one_hot(following, task.vocabulary).float(), i + tokens_bt.shape[1]
+        return 100.0 * torch.nn.functional.one_hot(following, task.vocabulary()).float(), i + tokens_bt.shape[1]
 
     assert task.evaluate(knows, "test", 64) == pytest.approx(0, abs=1e-6)
 
@@ -146,18 +153,16 @@ def test_a_damaged_cache_is_rebuilt(task, tmp_path, monkeypatch):
     corpus = task.corpus
     monkeypatch.setenv("ISOLOSS_CACHE", str(tmp_path))
     path = tmp_path / f"sotu-v{sotu.VERSION}.bin"
-    sotu._write(path, corpus.splits, corpus.counts)
+    cache.write(path, corpus.splits, corpus.counts)
     whole = path.read_bytes()
     monkeypatch.setattr(sotu, "build", lambda: (corpus.splits, corpus.counts))
     for damage in (whole[:5000], b"", whole[:9000] + b"\0" + whole[9001:]):
         path.write_bytes(damage)
-        sotu.load.cache_clear()
         fresh = Sotu()
         fresh.prepare()
         assert path.read_bytes() == whole
         assert np.array_equal(fresh.corpus.splits["train"][:3], corpus.splits["train"][:3])
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    sotu.load.cache_clear()
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, tmp_path):
@@ -168,7 +173,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 
 
 def test_the_text_is_read_without_pandas():
-    code = "import isoloss.tasks.sotu as s, sys; s.build(); print('pandas' in sys.modules)"
+    code = "import isoloss.tasks.text.sotu as s, sys; s.build(); print('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 

@@ -5,7 +5,7 @@ from isoloss.tasks.base import Floor, Task
 
 #: name -> module that registers it
 BUILTIN = {
-    "language/sotu": "isoloss.tasks.sotu",
+    "language/sotu": "isoloss.tasks.text.sotu",
     "geometry/rotated-digits": "isoloss.tasks.rotated_digits",
 }
 

@@ -65,6 +65,13 @@ class Task(abc.ABC):
     def __init__(self, options: Any = None) -> None:
         self.options = options if options is not None else self.Options()
 
+    def pinned(self) -> Any:
+        """The options with whatever outside the study decides the data filled in (the digest of a file, say).
+
+        They become part of the identity of every run, so runs on data that have changed never mix.
+        """
+        return self.options
+
     @abc.abstractmethod
     def prepare(self) -> None:
         """Load (and, the first time, build and cache) the data; idempotent. Raises `MissingError` with the command
