@@ -1,11 +1,12 @@
 """Counting training FLOPs by watching every operator that runs.
 
 Convention (one multiply-accumulate = 2 FLOPs): matrix products, convolutions, recurrent cells and attention by
-formula; pointwise operators 1 per output element; reductions 1 per input element; softmax, log-softmax and
+formula; pointwise operators 1 per output element, a complex product 6; reductions 1 per input element; softmax, log-softmax and
 normalisations 5 per element forward and backward; fused AdamW 14 per parameter; an embedding's gradient 1 per element
-added up. Views, copies, indexing and random numbers count 0. PyTorch's own counter has no formula for recurrent
-kernels and counts nothing pointwise, which undercounts an LSTM language model by its whole recurrent cell; hence this
-one.
+added up; decompositions of a matrix by the textbook's leading terms (`eigh_flops`, `qr_flops`, `svd_flops`). Views,
+copies, indexing and random numbers count 0. PyTorch's own counter has no formula for recurrent kernels, decompositions,
+in-place products and products with a vector and counts nothing pointwise, which undercounts an LSTM language model by
+its whole recurrent cell; hence this one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,28 @@ from torch.utils.flop_counter import flop_registry
 aten = torch.ops.aten
 ADAMW_FLOPS_PER_PARAMETER = 14
 NORMALISE_FLOPS_PER_ELEMENT = 5
+COMPLEX_PRODUCT_FLOPS = 6
+
+
+def eigh_flops(n: int) -> int:
+    """All eigenvalues and vectors of a symmetric matrix: 9 n^3 (Golub & Van Loan 2013, s 8.3, symmetric QR)."""
+    return 9 * n**3
+
+
+def qr_flops(m: int, n: int) -> int:
+    """Reduced QR of m x n by Householder reflections, Q formed (LAPACK's geqrf and orgqr): 8/3 n^3 if square.
+
+    >>> qr_flops(30, 30), 8 * 30**3 // 3
+    (72000, 72000)
+    """
+    m, n = max(m, n), min(m, n)
+    return round(2 * (2 * m * n * n - 2 * n**3 / 3))
+
+
+def svd_flops(m: int, n: int) -> int:
+    """Reduced SVD of m x n with both sides: 14 m n^2 + 8 n^3, n the shorter (Golub & Van Loan 2013, s 8.6)."""
+    m, n = max(m, n), min(m, n)
+    return 14 * m * n * n + 8 * n**3
 
 
 def _numel(value: Any) -> int:
@@ -70,12 +93,33 @@ def _adamw(args: tuple[Any, ...], out: Any) -> int:
     return ADAMW_FLOPS_PER_PARAMETER * _numel(args[0])
 
 
+def _triangular(args: tuple[Any, ...], out: Any) -> int:
+    # substitution: a row's multiply-accumulates with those before it, half of a square, for each column
+    return _numel(args[0]) * _numel(out) // (math.prod(out.shape[:-1]) or 1)
+
+
 def _rows(args: tuple[Any, ...], out: Any) -> int:
     return _numel(args[1])  # one log-probability a target is read and added up
 
 
 def _embedding_backward(args: tuple[Any, ...], out: Any) -> int:
     return _numel(args[0])  # every row's gradient is added to its table entry
+
+
+def _in_place_product(args: tuple[Any, ...], out: Any) -> int:
+    return 2 * _numel(args[1]) * args[2].shape[-1]  # args: what is added to, left, right
+
+
+def _vector_product(args: tuple[Any, ...], out: Any) -> int:
+    return 2 * _numel(args[0])
+
+
+def _each(decomposition: Callable[[torch.Size], int]) -> Callable[[tuple[Any, ...], Any], int]:
+    def flops(args: tuple[Any, ...], out: Any) -> int:
+        shape = args[0].shape  # (..., m, n)
+        return math.prod(shape[:-2]) * decomposition(shape)
+
+    return flops
 
 
 def _ops(*names: str) -> list[Any]:
@@ -106,9 +150,15 @@ _FORMULAS: dict[Any, Callable[[tuple[Any, ...], Any], int]] = {
         ),
         _normalise,
     ),
+    **dict.fromkeys(_ops("linalg_solve_triangular"), _triangular),
     **dict.fromkeys(_ops("nll_loss_forward", "nll_loss2d_forward"), _rows),
     **dict.fromkeys(_ops("embedding_dense_backward"), _embedding_backward),
     **dict.fromkeys(_ops("_fused_adamw_", "_fused_adam_"), _adamw),
+    **dict.fromkeys(_ops("addmm_", "baddbmm_"), _in_place_product),
+    **dict.fromkeys(_ops("mv", "dot"), _vector_product),
+    **dict.fromkeys(_ops("_linalg_eigh"), _each(lambda shape: eigh_flops(shape[-1]))),
+    **dict.fromkeys(_ops("linalg_qr"), _each(lambda shape: qr_flops(shape[-2], shape[-1]))),
+    **dict.fromkeys(_ops("_linalg_svd"), _each(lambda shape: svd_flops(shape[-2], shape[-1]))),
 }
 _REDUCTIONS = frozenset(
     _ops(
@@ -171,6 +221,8 @@ class FlopCounter(TorchDispatchMode):
             flops = _numel(args[0])
         elif torch.Tag.pointwise in func.tags or func.__name__.startswith("_foreach_"):
             flops = _numel(out) or _numel(args[0])  # in-place list operators return nothing
+            if packet is aten.mul and isinstance(out, torch.Tensor) and out.is_complex():
+                flops *= COMPLEX_PRODUCT_FLOPS
         if flops:
             self.by_operator[str(packet)] += int(flops)
         return out

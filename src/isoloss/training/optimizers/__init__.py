@@ -9,6 +9,9 @@ BUILTIN = {
     "adam": "isoloss.training.optimizers.adam",
     "adamw": "isoloss.training.optimizers.adam",
     "muon": "isoloss.training.optimizers.muon",
+    "soap": "isoloss.training.optimizers.soap",
+    "shampoo": "isoloss.training.optimizers.shampoo",
+    "schedule-free": "isoloss.training.optimizers.schedule_free",
 }
 
 optimizers: Registry[OptimizerPart] = Registry("optimizer", BUILTIN, "isoloss.optimizers")

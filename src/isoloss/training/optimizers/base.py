@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from isoloss.runs import Card
@@ -57,14 +58,22 @@ def elements(matrices: Sequence[tuple[int, int, int]]) -> int:
     return sum(rows * columns * count for rows, columns, count in matrices)
 
 
-class Joint:
-    """Several optimisers of one model as one: `param_groups` are theirs in turn, a step is a step of each."""
+def needs(package: str) -> None:
+    """Raise `ModuleNotFoundError` where `package` is not installed, without importing it: a plan shall fail, not a run,
+    and a plan shall not wait for seconds of imports."""
+    if find_spec(package) is None:
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
 
-    def __init__(self, *parts: Optimizer) -> None:
-        self.parts = parts
+
+class Joint:
+    """Several optimisers of one model as one: `param_groups` are theirs in turn, a step is a step of each.
+
+    `period`: after so many steps the work of all of them together repeats.
+    """
+
+    def __init__(self, *parts: Optimizer, period: int = 1) -> None:
+        self.parts, self.period = parts, period
         self.param_groups: list[dict[str, Any]] = [group for part in parts for group in part.param_groups]
-        #: the longest of the parts' periods, which the others' must divide
-        self.period = max(getattr(part, "period", 1) for part in parts)
 
     def step(self) -> None:
         """One update of every part."""

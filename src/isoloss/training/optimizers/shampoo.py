@@ -1,0 +1,96 @@
+"""Shampoo with grafting, by the package pytorch-optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER, svd_flops
+from isoloss.training.optimizers import optimizer
+from isoloss.training.optimizers.adam import FusedAdam
+from isoloss.training.optimizers.base import Joint, OptimizerPart, needs
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+
+    from isoloss.training.gradient import Optimizer
+
+needs("pytorch_optimizer")
+
+#: a longer side is cut into blocks of this many, each with statistics of its own
+BLOCK = 512
+
+
+def blocks(side: int) -> list[int]:
+    """Sizes of the blocks of a side.
+
+    >>> blocks(16), blocks(1100)
+    ([16], [512, 512, 76])
+    """
+    return [min(BLOCK, side - start) for start in range(0, side, BLOCK)]
+
+
+@optimizer(
+    "shampoo",
+    version=1,
+    summary="Shampoo with RMSProp's step size for hidden matrices, AdamW for the rest",
+    year=2018,
+    source="Gupta et al. 2018 (arXiv 1802.09568); grafting: Anil et al. 2020 (arXiv 2002.09018); "
+    "implementation: pytorch-optimizer",
+    claim="28% faster than the tuned baseline over AlgoPerf's workloads (Kasimbeg et al. 2025)",
+)
+class Shampoo(OptimizerPart):
+    r"""With :math:`L, R` running means of :math:`G G^T` and :math:`G^T G` at rate :math:`\beta_2`, the direction
+    :math:`L^{-1/4} G R^{-1/4}` (roots by SVD, refreshed every tenth step) is scaled to the norm of RMSProp's update,
+    so that rates are Adam's; then Nesterov's momentum :math:`\beta_1` and decoupled weight decay. The first nine
+    steps are RMSProp's.
+    """
+
+    period = 10
+
+    @classmethod
+    def build(
+        cls, matrices: list[Parameter], others: list[Parameter], lr: float, lr_others: float, choices: Any
+    ) -> Optimizer:
+        """The package's optimiser and `FusedAdam` together."""
+        rest = FusedAdam(others, lr_others, choices.betas, choices.weight_decay)
+        if not matrices:
+            return rest
+        from pytorch_optimizer import ScalableShampoo
+        from pytorch_optimizer.optimizer.utils.graft import LayerWiseGrafting
+
+        shampoo = ScalableShampoo(
+            matrices,
+            lr=lr,
+            betas=choices.betas,
+            moving_average_for_momentum=True,
+            weight_decay=choices.weight_decay,
+            decoupled_weight_decay=True,
+            start_preconditioning_step=cls.period,
+            preconditioning_compute_steps=cls.period,
+            block_size=BLOCK,
+            # on, it folds any matrix of up to `block_size` elements into a vector, which is then not preconditioned
+            shape_interpretation=False,
+            graft_type=LayerWiseGrafting.RMSPROP,
+            # the alternative iterates as long as the numbers ask for (no formula) and draws from torch's generator
+            use_svd=True,
+        )
+        return Joint(shampoo, rest, period=cls.period)
+
+    @classmethod
+    def flops(cls, matrices: Sequence[tuple[int, int, int]], others: int, choices: Any) -> float:
+        r"""A block of :math:`r \times c`: statistics and direction :math:`4 r c (r + c)` each way together, and
+        :math:`2 (r^2 + c^2)` where it is not square; 15 an element, 16 with weight decay. A tenth of the refresh: for
+        each side :math:`n` an SVD, a product and :math:`n^2 + n`. Any other parameter 14.
+        """
+        pointwise = 15 + bool(choices.weight_decay)
+        total = float(ADAMW_FLOPS_PER_PARAMETER * others)
+        for rows, columns, count in matrices:
+            cut = list(product(blocks(rows), blocks(columns)))
+            alike = len({n for block in cut for n in block}) == 1  # then all statistics are one batched product
+            for r, c in cut:
+                refresh = sum(svd_flops(n, n) + 2 * n**3 + n * n + n for n in (r, c))
+                means = 0 if alike else 2 * (r * r + c * c)
+                total += count * (4 * r * c * (r + c) + pointwise * r * c + means + refresh / cls.period)
+        return total
