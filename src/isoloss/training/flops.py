@@ -1,8 +1,8 @@
 """Counting training FLOPs by watching every operator that runs.
 
 Convention (one multiply-accumulate = 2 FLOPs): matrix products, convolutions, recurrent cells and attention by
-formula; pointwise operators 1 per output element, a complex product 6; reductions 1 per input element; softmax, log-softmax and
-normalisations 5 per element forward and backward; fused AdamW 14 per parameter; an embedding's gradient 1 per element
+formula; pointwise operators 1 per output element (a complex product 6); reductions 1 per input element; softmax,
+log-softmax and normalisations 5 per element forward and backward; fused AdamW 14 per parameter; an embedding's gradient 1 per element
 added up; decompositions of a matrix by the textbook's leading terms (`eigh_flops`, `qr_flops`, `svd_flops`). Views,
 copies, indexing and random numbers count 0. PyTorch's own counter has no formula for recurrent kernels, decompositions,
 in-place products and products with a vector and counts nothing pointwise, which undercounts an LSTM language model by

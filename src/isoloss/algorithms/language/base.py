@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import nn
 
 from isoloss.algorithms.base import Rung
+from isoloss.algorithms.language.cost import Cost
+from isoloss.algorithms.language.model import LanguageModel
 from isoloss.algorithms.language.sizing import Shape, choose
 from isoloss.errors import StudyError
+from isoloss.registry import Registry
 from isoloss.tasks.base import Options, Task
-from isoloss.training.adam import FusedAdam
-from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER
-from isoloss.training.gradient import GradientAlgorithm, Optimizer, Trainee
-from isoloss.training.schedules import cosine, inverse_sqrt
+from isoloss.training.gradient import GradientAlgorithm, Trainee
+from isoloss.training.optimizers import optimizers
+from isoloss.training.schedules import schedules
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"cosine": cosine, "inverse_sqrt": inverse_sqrt}
 REFERENCE_WIDTH = 16
 REFERENCE_BATCH = 128
+REFERENCE_BUDGET = 1e10
 FEWEST_STEPS = 20
 
 
@@ -35,8 +34,13 @@ class LanguageChoices(Options):
     at every rung (square root in the batch: Malladi et al. 2022, arXiv 2205.10287).
     `batch_tokens`: tokens a step, a multiple of `context`. `context`: window the model is trained and evaluated on.
     `tokens_per_parameter`: the balance that the rung's budget is split by (Hoffmann et al. 2022, approach 1-3: about
-    20). `width`, `depth`, `steps`: decided by the rung when left out. `betas`, `weight_decay`: of Adam or AdamW.
-    `clip`: largest norm of the gradient.
+    20), at 1e10 FLOPs; at C it is ``tokens_per_parameter * (C / 1e10) ** tokens_per_parameter_exponent`` (0 by
+    Hoffmann et al.; N as C^0.73 and D as C^0.27, Kaplan et al. 2020, make it -0.46). Parameters are those that a token
+    touches.
+    `width`, `depth`, `steps`: decided by the rung when left out. `optimizer`, `schedule`: see `isoloss list` and
+    `isoloss.training`; `betas`, `weight_decay`, `momentum` as the optimiser reads them. `clip`: largest norm of the
+    gradient. `tied`: the embedding is the head's matrix too. `dropout`: share of features dropped, on the embedding
+    and every residual. `tokenizer`: ``bytes``, ``bpe-N`` with a vocabulary of N, or ``file:PATH``.
     """
 
     lr: float = Field(1e-2, gt=0)
@@ -45,35 +49,24 @@ class LanguageChoices(Options):
     batch_tokens: int = Field(512, gt=0)
     context: int = Field(64, gt=0)
     tokens_per_parameter: float = Field(20.0, gt=0)
+    tokens_per_parameter_exponent: float = Field(0.0, ge=-1, le=1)
     width: int | None = Field(None, ge=2)
     depth: int | None = Field(None, ge=1, le=16)
     steps: int | None = Field(None, ge=1)
-    optimizer: Literal["adam", "adamw"] = "adamw"
+    optimizer: str = "adamw"
     betas: tuple[float, float] = (0.9, 0.99)
+    momentum: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
-    schedule: Literal["cosine", "inverse_sqrt"] = "cosine"
+    schedule: str = "cosine"
     clip: float = Field(1.0, gt=0)
-
-
-@dataclass(frozen=True)
-class Size:
-    """Counts of one model by formula, apart from any counter.
-
-    `parameters`, `embedding`: all trained parameters, and the tied embedding among them; `forward`, `training`:
-    FLOPs of one token forward, and forward plus backward, without loss, optimiser and clipping.
-    """
-
-    parameters: float
-    embedding: float
-    forward: float
-    training: float
+    tied: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
+    tokenizer: str = "bytes"
+    parametrisation: Literal["standard"] = "standard"
 
 
 class LanguageAlgorithm(GradientAlgorithm):
-    """A next-token model. Subclasses give `shapes`, `size` and `model`; everything else is shared by all arms."""
-
-    #: FLOPs of one optimiser update per parameter; a subclass with another optimiser states its own
-    optimizer_flops: ClassVar[float] = ADAMW_FLOPS_PER_PARAMETER
+    """A next-token model. Subclasses give `shapes`, `cost` and `model`; everything else is shared by all arms."""
 
     class Choices(LanguageChoices):
         """See `LanguageChoices`."""
@@ -83,45 +76,66 @@ class LanguageAlgorithm(GradientAlgorithm):
         """Every (width, depth) that this family offers, smallest first."""
 
     @abc.abstractmethod
-    def size(self, vocabulary: int, shape: Shape, choices: Any) -> Size:
-        """Parameters and FLOPs of one token at `shape`, by formula."""
+    def cost(self, vocabulary: int, shape: Shape, choices: Any) -> Cost:
+        """Parameters and FLOPs of one token at `shape`, by formula, without loss, optimiser and clipping."""
 
     @abc.abstractmethod
-    def model(self, vocabulary: int, choices: Any) -> nn.Module:
-        """An initialised module: ``forward(tokens_bt, state) -> (logits_btv, state)``, causal, detached state."""
+    def model(self, vocabulary: int, choices: Any) -> LanguageModel:
+        """An initialised module."""
+
+    def parts(self, choices: Any) -> list[tuple[Registry[Any], str]]:
+        """The interchangeable parts that `choices` name, with the families they belong to."""
+        return [(optimizers, choices.optimizer), (schedules, choices.schedule)]
+
+    def code(self, choices: Any) -> str:
+        """Digests of the plug-in files that parts come from, joined; empty where all are built in."""
+        return "+".join(sorted({registry.code(name) for registry, name in self.parts(choices)} - {""}))
 
     def step_flops(self, task: Any, shape: Shape, choices: Any) -> float:
-        """FLOPs of one optimiser step: model, cross-entropy, clipping (one norm, one scaling) and fused Adam."""
-        size = self.size(task.vocabulary, shape, choices)
-        loss = 10 * task.vocabulary + 1  # log-softmax forward and backward at 5 an element
-        tied = size.embedding  # the gradients of the tied matrix's two uses are added
-        return choices.batch_tokens * (size.training + loss) + (self.optimizer_flops + 2) * size.parameters + tied
+        """FLOPs of one optimiser step: model, cross-entropy, clipping (one norm, one scaling) and the update."""
+        vocabulary = task.vocabulary(choices.tokenizer)
+        cost = self.cost(vocabulary, shape, choices)
+        loss = 10 * vocabulary + 1  # log-softmax forward and backward at 5 an element
+        update = optimizers.get(choices.optimizer).flops(cost.matrices, round(cost.others), choices)
+        # the gradients of a tied matrix's uses are added
+        uses = getattr(choices, "prediction", 1) - (0 if choices.tied else 1)
+        again = vocabulary * shape.width * uses
+        return choices.batch_tokens * (cost.training + loss) + update + 2 * cost.parameters + again
 
     def resolve(self, task: Any, rung: Rung, choices: Any) -> Any:
         """Width, depth and steps from the rung: tokens = `tokens_per_parameter` x parameters, steps = budget / step.
 
         Raises `StudyError` where the rung is not in training FLOPs, the context does not fit the task's blocks, the
-        batch is not a whole number of windows, or the budget is too small for the smallest model.
+        batch is not a whole number of windows, or the budget is too small for the smallest model; `UnknownNameError`
+        for a part that is not registered.
         """
         if rung.resource not in task.resources:
             raise StudyError("ladder.resource", f"'{rung.resource}' can't size a language model", "use train_flops")
         task.check_window(choices.context)
+        task.check_tokenizer(choices.tokenizer)
         if choices.batch_tokens % choices.context:
             what = f"{choices.batch_tokens} is no multiple of the context {choices.context}"
             nearest = max(choices.batch_tokens // choices.context, 1) * choices.context
             raise StudyError("batch_tokens", what, f"try {nearest}")
+        for registry, name in self.parts(choices):
+            registry.get(name, registry.kind)
+        optimizers.get(choices.optimizer).check(choices)
+        vocabulary = task.vocabulary(choices.tokenizer)
+        wanted = (
+            choices.tokens_per_parameter * (rung.budget / REFERENCE_BUDGET) ** choices.tokens_per_parameter_exponent
+        )
 
         def price(shape: Shape) -> tuple[float, float]:
             steps = rung.budget / self.step_flops(task, shape, choices)
-            return steps, steps * choices.batch_tokens / self.size(task.vocabulary, shape, choices).parameters
+            return steps, steps * choices.batch_tokens / self.cost(vocabulary, shape, choices).active
 
         if choices.width is None:
             candidates = (s for s in self.shapes(choices) if choices.depth in (None, s.depth))
-            shape = choose(candidates, lambda s: price(s)[1] / choices.tokens_per_parameter)
+            shape = choose(candidates, lambda s: price(s)[1] / wanted)
         else:
             shape = Shape(choices.width, choices.depth or max(1, round(choices.width / 16)))
         steps, ratio = price(shape)
-        too_large = choices.width is None and 2 * ratio < choices.tokens_per_parameter
+        too_large = choices.width is None and 2 * ratio < wanted
         if choices.steps is None and (steps < FEWEST_STEPS or too_large):
             what = f"{rung.budget:.3g} FLOPs buy {steps:.0f} steps of {choices.batch_tokens} tokens"
             raise StudyError("ladder.rungs", f"{what} at width {shape.width}", "raise the rung or lower batch_tokens")
@@ -132,40 +146,44 @@ class LanguageAlgorithm(GradientAlgorithm):
         """`step_flops` of the resolved choices times their steps."""
         return choices.steps * self.step_flops(task, Shape(choices.width, choices.depth), choices)
 
-    def build_optimizer(self, parameters: list[nn.Parameter], choices: Any) -> Optimizer:
-        """Adam or AdamW at the peak rate of this width and batch."""
-        scale = (choices.width / REFERENCE_WIDTH) ** -choices.lr_width_exponent
-        scale *= (choices.batch_tokens / REFERENCE_BATCH) ** choices.lr_batch_exponent
-        decay = choices.weight_decay if choices.optimizer == "adamw" else 0.0
-        return FusedAdam(parameters, choices.lr * scale, choices.betas, decay)
+    def rates(self, choices: Any) -> tuple[float, float]:
+        """Peak learning rates at this width and batch: of hidden matrices, and of everything else."""
+        batch = (choices.batch_tokens / REFERENCE_BATCH) ** choices.lr_batch_exponent
+        width = (choices.width / REFERENCE_WIDTH) ** -choices.lr_width_exponent
+        mup = choices.parametrisation == "mup"
+        return choices.lr * batch * width, choices.lr * batch * (1.0 if mup else width)
 
     def build(self, task: Any, choices: Any, seed: int) -> Trainee:
         """Model from torch's seeded generator, data order from (seed, batch shape) alone, state carried by window."""
-        model = self.model(task.vocabulary, choices)
+        vocabulary = task.vocabulary(choices.tokenizer)
+        model = self.model(vocabulary, choices)
         rows = choices.batch_tokens // choices.context
         state: Any = None
 
         def loss(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
             nonlocal state
-            tokens_bt, target_bt = batch
-            logits_btv, state = model(tokens_bt, state)
-            return F.cross_entropy(logits_btv.flatten(0, 1), target_bt.flatten())
+            found, state = model.loss(*batch, state)
+            return found
 
-        size = self.size(task.vocabulary, Shape(choices.width, choices.depth), choices)
+        matrices = model.matrices()
+        named = {id(p) for p in matrices}
+        others = [p for p in model.parameters() if id(p) not in named]
+        cost = self.cost(vocabulary, Shape(choices.width, choices.depth), choices)
         return Trainee(
             model=model,
-            optimizer=self.build_optimizer(list(model.parameters()), choices),
-            batches=task.batches(rows, choices.context, seed),
+            optimizer=optimizers.get(choices.optimizer).build(matrices, others, *self.rates(choices), choices),
+            batches=task.batches(rows, choices.context, seed, choices.tokenizer),
             loss=loss,
-            evaluate=lambda split: task.evaluate(model, split, choices.context),
-            schedule=SCHEDULES[choices.schedule],
+            evaluate=lambda split: task.evaluate(model, split, choices.context, choices.tokenizer),
+            schedule=schedules.get(choices.schedule),
             steps=choices.steps,
             examples_per_step=choices.batch_tokens,
             clip=choices.clip,
             sizes={
-                "active_parameters": size.parameters,
-                "non_embedding_parameters": size.parameters - size.embedding,
-                "inference_flops": size.forward,
-                "unique_examples": task.unique_examples(choices.steps * choices.batch_tokens),
+                "active_parameters": cost.active,
+                "non_embedding_parameters": cost.parameters - cost.embedding,
+                "inference_flops": cost.forward,
+                "stored_bytes": 4 * cost.parameters,
+                "unique_examples": task.unique_examples(choices.steps * choices.batch_tokens, choices.tokenizer),
             },
         )

@@ -1,4 +1,4 @@
-"""The LSTM language model of 2014-17: one layer, tied embeddings, truncated back-propagation with the state carried."""
+"""The LSTM language model of 2014-17: one or two layers, truncated back-propagation with the state carried."""
 
 from __future__ import annotations
 
@@ -11,38 +11,51 @@ from pydantic import Field
 from torch import nn
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.language.base import LanguageAlgorithm, LanguageChoices, Size
+from isoloss.algorithms.language.base import LanguageAlgorithm, LanguageChoices
+from isoloss.algorithms.language.cost import Cost, work
+from isoloss.algorithms.language.model import LanguageModel
 from isoloss.algorithms.language.sizing import Shape
 
 State = tuple[torch.Tensor, torch.Tensor]
 
 
-class LSTMLanguageModel(nn.Module):
-    """Embedding, one LSTM layer of the same width, the embedding again as the head.
+class LSTMLanguageModel(LanguageModel):
+    """Embedding, LSTM layers of the same width, a head.
 
-    ``forward(tokens_bt, state) -> (logits_btv, state)``; the state (h, c) is detached, so gradients stop at the
-    window and memory does not.
+    The state (h, c) is detached, so gradients stop at the window and memory does not.
     """
 
-    def __init__(self, vocabulary: int, width: int) -> None:
+    def __init__(self, vocabulary: int, width: int, depth: int, tied: bool, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
-        self.lstm = nn.LSTM(width, width, batch_first=True)
+        self.lstm = nn.LSTM(width, width, num_layers=depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.dropout = dropout
         nn.init.xavier_uniform_(self.embedding.weight)
-        weight_ih, weight_hh, bias_ih, bias_hh = self.lstm.all_weights[0]
-        nn.init.xavier_uniform_(weight_ih)
-        for gate_dd in weight_hh.data.chunk(4):
-            nn.init.orthogonal_(gate_dd)
-        nn.init.zeros_(bias_ih)
-        nn.init.zeros_(bias_hh)
-        # gates are ordered input, forget, cell, output; an open forget gate lets early gradients through time
-        nn.init.ones_(bias_ih.data[width : 2 * width])
+        for weight_ih, weight_hh, bias_ih, bias_hh in self.lstm.all_weights:
+            nn.init.xavier_uniform_(weight_ih)
+            for gate_dd in weight_hh.data.chunk(4):
+                nn.init.orthogonal_(gate_dd)
+            nn.init.zeros_(bias_ih)
+            nn.init.zeros_(bias_hh)
+            # gates are ordered input, forget, cell, output; an open forget gate lets early gradients through time
+            nn.init.ones_(bias_ih.data[width : 2 * width])
+        self.table = None if tied else nn.Parameter(nn.init.xavier_uniform_(torch.empty(vocabulary, width)))
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Input and recurrent weights, four gates in one matrix."""
+        return [weight for layer in self.lstm.all_weights for weight in layer[:2]]
 
     def forward(self, tokens_bt: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
         """Logits of the next token and the state after the last one."""
-        h_btd, (h, c) = self.lstm(self.embedding(tokens_bt), state)
-        return F.linear(h_btd, self.embedding.weight, self.bias), (h.detach(), c.detach())
+        x_btd = self.embedding(tokens_bt)
+        if self.dropout:
+            x_btd = F.dropout(x_btd, self.dropout, self.training)
+        h_btd, (h, c) = self.lstm(x_btd, state)
+        if self.dropout:
+            h_btd = F.dropout(h_btd, self.dropout, self.training)
+        table = self.embedding.weight if self.table is None else self.table
+        return F.linear(h_btd, table, self.bias), (h.detach(), c.detach())
 
 
 @algorithm(
@@ -60,28 +73,39 @@ class LSTMLanguageModel(nn.Module):
     },
 )
 class LSTM(LanguageAlgorithm):
-    """One layer (a second one was worse at every size tried by the source), no dropout (one pass over the data)."""
+    """One layer by default (a second one was worse at every size tried by the source), two by choice."""
 
     class Choices(LanguageChoices):
-        """See `LanguageChoices`; depth is always 1."""
+        """See `LanguageChoices`; `depth` is 1 or 2. `dropout` acts on the embedding, between layers and on the output
+        (Zaremba et al. 2014)."""
 
         lr: float = Field(0.06, gt=0)
-        depth: int | None = Field(1, ge=1, le=1)
+        depth: int | None = Field(1, ge=1, le=2)
 
     def shapes(self, choices: Any) -> Iterator[Shape]:
-        """Every width, one layer."""
-        return (Shape(width, 1) for width in range(4, 1025))
+        """Every width, as many layers as chosen."""
+        return (Shape(width, choices.depth or 1) for width in range(4, 1025))
 
-    def size(self, vocabulary: int, shape: Shape, choices: Any) -> Size:
-        """Weights 8 d^2 (four gates, two products), 2 FLOPs each forward and twice that backward, 9 d pointwise."""
-        d = shape.width
-        embedding = vocabulary * d
+    def cost(self, vocabulary: int, shape: Shape, choices: Any) -> Cost:
+        """A layer's weights are 8 d^2 (four gates, two products), 2 FLOPs each forward and twice that backward, 9 d
+        pointwise."""
+        d, layers = shape.width, shape.depth
+        table = vocabulary * d
         cell = 2 * 8 * d * d + 9 * d
-        forward = cell + 2 * embedding + vocabulary
+        weights = 8 * d * d + 8 * d
+        layer = Cost(weights, weights, 0.0, cell, 3 * cell, ((4 * d, d, 2),))
+        tables = 2 * table if not choices.tied else table
         # backward: twice the products; embedding rows are added up (d), the head's bias gradient is a sum (V)
-        training = 3 * cell + 6 * embedding + 2 * vocabulary + d
-        return Size(embedding + 8 * d * d + 8 * d + vocabulary, embedding, forward, training)
+        head = Cost(
+            tables + vocabulary,
+            (table if choices.tied else table + d) + vocabulary,
+            tables,
+            2 * table + vocabulary,
+            6 * table + 2 * vocabulary + d,
+        )
+        found = layer * layers + head
+        return found + work(2 * d, d) * 2 if choices.dropout else found
 
-    def model(self, vocabulary: int, choices: Any) -> nn.Module:
+    def model(self, vocabulary: int, choices: Any) -> LanguageModel:
         """See `LSTMLanguageModel`."""
-        return LSTMLanguageModel(vocabulary, choices.width)
+        return LSTMLanguageModel(vocabulary, choices.width, choices.depth, choices.tied, choices.dropout)

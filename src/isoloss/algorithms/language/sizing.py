@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Callable, Iterable
@@ -38,14 +39,10 @@ def choose(shapes: Iterable[Shape], ratio: Callable[[Shape], float]) -> Shape:
     Shape(width=24, depth=1)
     """
     best = []
-    for _, same_depth in itertools.groupby(shapes, key=lambda s: s.depth):
-        nearest: tuple[float, Shape] | None = None
-        for shape in same_depth:
-            here = ratio(shape)
-            if nearest is None or abs(math.log(here)) < nearest[0]:
-                nearest = abs(math.log(here)), shape
-            if here < 1:  # wider ones are further off
-                break
-        assert nearest is not None
-        best.append(nearest[1])
+    for _, same in itertools.groupby(shapes, key=lambda s: s.depth):
+        widths = list(same)
+        # the first width whose ratio is below 1, or the one before it
+        here = bisect.bisect_left(widths, True, key=lambda s: ratio(s) < 1)
+        near = widths[max(here - 1, 0) : here + 1]
+        best.append(min(near, key=lambda s: abs(math.log(ratio(s)))))
     return min(best, key=lambda s: abs(math.log(s.width / (ASPECT * s.depth))))
