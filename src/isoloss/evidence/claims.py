@@ -12,6 +12,7 @@ from typing import Any
 from isoloss.errors import TableError, UnknownNameError
 
 CHECKS = ("read", "code", "recomputed", "second-hand")
+TRENDS = ("grows", "constant", "shrinks", "contested", "unknown")
 _SHARED = ("paper", "year", "resource", "scale", "check")
 _FORMS = {
     "power": ("E", "A", "alpha"),
@@ -114,12 +115,14 @@ def claims(table: str) -> Mapping[str, Mapping[str, Any]]:
         if table == "neighbours":
             _complete(where, entry, ("quantity", "years", "paper"))
             continue
-        _complete(where, entry, ("year", "resource", "trend"))
+        _complete(where, entry, ("year", "field", "resource", "trend"))
+        if entry["trend"] not in TRENDS:
+            raise TableError(where, f"trend is '{entry['trend']}'", f"use one of {', '.join(TRENDS)}")
         for part in ("claimed", "later"):
             if part in entry:
                 _complete(f"{where}.{part}", {**entry[part], "check": entry["check"]}, ("gain", "scale", "paper"))
-        if "ours" in entry:
-            _complete(f"{where}.ours", {**entry["ours"], "check": "read"}, ("gain", "interval", "scale", "from"))
+        if not {"claimed", "later", "said"} & set(entry):
+            raise TableError(where, "has neither a gain nor words", "give claimed, later or said")
     return entries
 
 

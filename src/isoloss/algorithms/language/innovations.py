@@ -209,12 +209,14 @@ innovation(
 innovation(
     "moe", field="language", title="mixture of 8 experts, the best one each (Switch)", year=2021,
     source="Fedus et al. 2021, arXiv 2101.03961",
-    old={"experts": 1}, new={"experts": 8, "experts_top": 1, "experts_grain": 1, "experts_balance": "loss"},
+    old={"experts": 1, "experts_top": 1, "experts_grain": 1, "experts_balance": "loss"},
+    new={"experts": 8, "experts_top": 1, "experts_grain": 1, "experts_balance": "loss"},
 )  # fmt: skip
 innovation(
     "moe-fine-grained", field="language", title="fine-grained experts, balanced by a bias", year=2024,
     source="Dai et al. 2024 (DeepSeekMoE), arXiv 2401.06066; Wang et al. 2024, arXiv 2408.15664",
-    old={"experts": 1}, new={"experts": 8, "experts_top": 1, "experts_grain": 4, "experts_balance": "bias"},
+    old={"experts": 1, "experts_top": 1, "experts_grain": 1, "experts_balance": "loss"},
+    new={"experts": 8, "experts_top": 1, "experts_grain": 4, "experts_balance": "bias"},
 )  # fmt: skip
 innovation(
     "mup", field="language", title="maximal-update parametrisation", year=2022,
