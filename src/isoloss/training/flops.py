@@ -2,11 +2,11 @@
 
 Convention (one multiply-accumulate = 2 FLOPs): matrix products, convolutions, recurrent cells and attention by
 formula; pointwise operators 1 per output element (a complex product 6); reductions 1 per input element; softmax,
-log-softmax and normalisations 5 per element forward and backward; fused AdamW 14 per parameter; an embedding's gradient 1 per element
-added up; decompositions of a matrix by the textbook's leading terms (`eigh_flops`, `qr_flops`, `svd_flops`). Views,
-copies, indexing and random numbers count 0. PyTorch's own counter has no formula for recurrent kernels, decompositions,
-in-place products and products with a vector and counts nothing pointwise, which undercounts an LSTM language model by
-its whole recurrent cell; hence this one.
+log-softmax and normalisations 5 per element forward and backward; fused AdamW 14 per parameter; an embedding's
+gradient 1 per element added up; decompositions of a matrix by the textbook's leading terms (`eigh_flops`, `qr_flops`,
+`svd_flops`). Views, copies, indexing and random numbers count 0. PyTorch's own counter has no formula for recurrent
+kernels, decompositions, in-place products and products with a vector and counts nothing pointwise, which undercounts
+an LSTM language model by its whole recurrent cell; hence this one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -226,3 +227,42 @@ class FlopCounter(TorchDispatchMode):
         if flops:
             self.by_operator[str(packet)] += int(flops)
         return out
+
+
+class PeriodicMeter:
+    """FLOPs of a run whose work repeats every `period` steps after the first, from its first 1 + `period` steps.
+
+    The first step is apart since it may set things up (SOAP's first eigenbasis). Exact where the work does repeat.
+
+    >>> meter = PeriodicMeter(period=2)
+    >>> for size in (1, 2, 3, 2, 3, 2):
+    ...     with meter.step():
+    ...         _ = torch.ones(size) + 1
+    >>> meter.counted, meter.total(6)
+    ([1, 2, 3], 13)
+    """
+
+    def __init__(self, period: int) -> None:
+        self.period = period
+        self.counted: list[int] = []
+
+    def step(self) -> AbstractContextManager[Any]:
+        """Put around a step: counts it while steps are still needed, else does nothing."""
+        return _Recorded(self.counted) if len(self.counted) <= self.period else nullcontext()
+
+    def total(self, steps: int) -> int:
+        """FLOPs of the first `steps` steps (at least 1), all done."""
+        periods, rest = divmod(steps - 1, self.period)
+        return self.counted[0] + periods * sum(self.counted[1:]) + sum(self.counted[1 : 1 + rest])
+
+
+class _Recorded(FlopCounter):
+    """A counter that leaves its total in a list."""
+
+    def __init__(self, totals: list[int]) -> None:
+        super().__init__()
+        self.totals = totals
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        self.totals.append(self.total)

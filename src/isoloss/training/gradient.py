@@ -16,7 +16,11 @@ from isoloss.tasks.base import Task
 
 
 class Optimizer(Protocol):
-    """What the loop needs of an optimiser; every ``torch.optim.Optimizer`` has it."""
+    """What the loop needs of an optimiser; every ``torch.optim.Optimizer`` has it.
+
+    It may also have ``period``, after how many steps its work repeats (1 if absent), and ``train()`` and ``eval()``,
+    called before training and before evaluation.
+    """
 
     param_groups: list[dict[str, Any]]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from isoloss.runs import Amount, Context, Outcome
-from isoloss.training.flops import FlopCounter
+from isoloss.training.flops import PeriodicMeter
 from isoloss.training.gradient import Trainee
 
 CURVE_POINTS = 32
@@ -35,11 +35,17 @@ def scale_down(gradients: list[torch.Tensor], largest: float) -> None:
     torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp_(max=1.0))
 
 
+def _nothing() -> None:
+    """What an optimiser without modes does when told its mode."""
+
+
 def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_seconds: float = 0.0) -> Outcome:
     """Train for ``trainee.steps`` steps and measure quality on each split of `evaluate`.
 
-    FLOPs are counted operator by operator on the first real step and multiplied by the number of steps (all steps
-    have one shape). A loss that is not finite ends the run as ``diverged``: it has no quality and counts as a miss.
+    FLOPs are counted operator by operator over the first real step and the period of the optimiser that follows it,
+    and repeated from there (all steps have one shape): see `PeriodicMeter`. An optimiser with ``train()`` and
+    ``eval()`` is told before training and before evaluation. A loss that is not finite ends the run as ``diverged``:
+    it has no quality and counts as a miss.
     """
     clock = time.perf_counter
     started = clock()
@@ -51,8 +57,9 @@ def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_sec
     mark, last_mark = next(marks), 0
     total = torch.zeros(())
     data_seconds = record_seconds = 0.0
-    status, step_flops = "finished", 0
+    status, meter = "finished", PeriodicMeter(getattr(optimizer, "period", 1))
     model.train()
+    getattr(optimizer, "train", _nothing)()
 
     def one_step(batch: object) -> torch.Tensor:
         loss = trainee.loss(batch)
@@ -71,11 +78,7 @@ def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_sec
         multiplier = trainee.schedule(step / steps)
         for group, base in groups:
             group["lr"] = base * multiplier
-        if step == 1:
-            with FlopCounter() as counter:
-                loss = one_step(batch)
-            step_flops = counter.total
-        else:
+        with meter.step():
             loss = one_step(batch)
         total += loss
         if step == mark:
@@ -83,7 +86,7 @@ def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_sec
             mean = float(total) / (step - last_mark)
             curve["step"].append(step)
             curve["examples"].append(step * trainee.examples_per_step)
-            curve["train_flops"].append(float(step * step_flops))
+            curve["train_flops"].append(float(meter.total(step)))
             curve["train_loss"].append(mean)
             total.zero_()
             last_mark, mark = step, next(marks, 0)
@@ -98,6 +101,7 @@ def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_sec
     qualities: dict[str, float] = {}
     if status == "finished":
         model.eval()
+        getattr(optimizer, "eval", _nothing)()
         with torch.no_grad():
             qualities = {split: float(trainee.evaluate(split)) for split in evaluate}
         if not all(math.isfinite(q) for q in qualities.values()):
@@ -106,7 +110,7 @@ def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_sec
     done = int(curve["step"][-1])
     sizes = trainee.sizes or {}
     resources = {
-        "train_flops": Amount(float(done * step_flops), "counted"),
+        "train_flops": Amount(float(meter.total(done)), "counted"),
         "examples": Amount(float(done * trainee.examples_per_step), "counted"),
         "steps": Amount(float(done), "counted"),
         "parameters": Amount(float(sum(p.numel() for p in parameters)), "counted"),

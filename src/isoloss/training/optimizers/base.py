@@ -84,3 +84,15 @@ class Joint:
         """Drop all gradients."""
         for part in self.parts:
             part.zero_grad(set_to_none)
+
+    def train(self) -> None:
+        """Tell the parts that have modes that training begins."""
+        for part in self.parts:
+            if hasattr(part, "train"):
+                part.train()
+
+    def eval(self) -> None:
+        """Tell the parts that have modes that evaluation begins."""
+        for part in self.parts:
+            if hasattr(part, "eval"):
+                part.eval()
