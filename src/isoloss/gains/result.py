@@ -104,7 +104,10 @@ class Crossover:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Level and trend at 95% with a region of practical equivalence, and one sentence that says both."""
+    """Level and trend at 95% with a region of practical equivalence, and one sentence that says both.
+
+    `at`, `gain`, `interval`, `index` and `region` are those of the point that the level was judged at.
+    """
 
     level: Level
     trend: Trend
@@ -112,6 +115,8 @@ class Verdict:
     at: float | None
     gain: float | None
     interval: Interval | None
+    index: Index = "old"
+    region: Region = "measured"
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class GainCurve:
-    """Everything measured about `candidate` against `baseline` along one resource."""
+    """Everything measured about `candidate` against `baseline` along one resource.
+
+    `innovation` names what the comparison measures, where the study says so; `twin`: the candidate is the baseline's
+    own copy (A/A), so that any gain is a fault or chance.
+    """
 
     baseline: str
     candidate: str
@@ -181,6 +190,8 @@ class GainCurve:
     draws: int = 0
     seed: int = 0
     elsewhere: tuple[Cost, ...] = ()
+    innovation: str | None = None
+    twin: bool = False
 
 
 def to_json(value: Any) -> Any:

@@ -75,7 +75,8 @@ def verdict(candidates: list[GainPoint], slope: Slope, agrees: bool, crossing: C
         parts.append(f"The curves cross at {reading.budget(crossing.value)} ({reading.level:.0%} {ends}).")
     if "unknown" in (level, trend):
         parts.append(_what_would_settle(reading, _unbounded(point) and level == "unknown", slope))
-    return Verdict(level, trend, " ".join(parts), point.at, point.gain, point.interval)
+    said = " ".join(parts)
+    return Verdict(level, trend, said, point.at, point.gain, point.interval, point.index, point.region)
 
 
 def _interval(point: GainPoint) -> Interval:

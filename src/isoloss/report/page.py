@@ -15,6 +15,7 @@ from typing import Any
 from isoloss.gains.analysis import ArmSummary, StudyResult
 from isoloss.gains.result import Diagnostic, GainCurve, Interval, to_json
 from isoloss.report import run_rows, tables, words
+from isoloss.report.card import write_card
 from isoloss.report.figures import (
     Figure,
     figure_gain,
@@ -72,11 +73,12 @@ def render_page(result: StudyResult) -> str:
 
 
 def write_page(result: StudyResult, folder: Path) -> Path:
-    """Write ``report.html``, ``result.json``, ``runs.csv`` and the first gain curve as SVG; the page's path."""
+    """Write ``report.html``, ``card.json``, ``result.json``, ``runs.csv`` and the first gain curve as SVG; the page."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(to_json(result), ensure_ascii=False, allow_nan=False, indent=1)
     (folder / "result.json").write_text(text, encoding="utf-8")
+    write_card(result, folder)
     _write_runs(result.runs, folder / "runs.csv")
     (folder / "gain-curve.svg").unlink(missing_ok=True)
     if result.comparisons:

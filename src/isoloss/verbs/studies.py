@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,9 +122,20 @@ def report(
 
 
 def _report(opened: OpenStudy, store: Any, out: Path, extra: dict[str, Any]) -> tuple[StudyResult, Path]:
+    from isoloss.report import write_page
+
+    result = result_of(opened, store, extra)
+    folder = out / opened.study.name
+    try:
+        return result, write_page(result, folder)
+    except OSError as error:
+        raise IsolossError(folder, f"the report can't be written ({error.strerror})", "see --out") from error
+
+
+def result_of(opened: OpenStudy, store: Any, extra: Mapping[str, Any]) -> StudyResult:
+    """The result of a study as far as the open ledger `store` goes; `extra` joins its provenance."""
     from isoloss.analysis import analyse
     from isoloss.planning.specs import study_task
-    from isoloss.report import write_page
 
     study = opened.study
     machine = store.machine(study)
@@ -140,15 +152,12 @@ def _report(opened: OpenStudy, store: Any, out: Path, extra: dict[str, Any]) -> 
         "study_id": study.study_id,
         "ledger": store.name if "://" not in store.name else store.name.split("@")[-1],
         "environment": environment,
+        "measured": time.strftime("%Y-%m-%d", time.gmtime(machine[-1]["ended"])) if machine else "",
         "seconds_by_phase": phases,
         "errors": sorted({r["error"] for r in machine if r["error"]})[:20],
         **extra,
     }
-    result = analyse(study, store.table(study), curves=store.curves(study), provenance=provenance, facts=task.facts())
-    try:
-        return result, write_page(result, out / study.name)
-    except OSError as error:
-        raise IsolossError(out / study.name, f"the report can't be written ({error.strerror})", "see --out") from error
+    return analyse(study, store.table(study), curves=store.curves(study), provenance=provenance, facts=task.facts())
 
 
 def plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isoloss.origin.result import Claim, SingleGain, Specification
 from isoloss.report import words
@@ -12,9 +12,7 @@ from isoloss.report.figures import axes
 from isoloss.report.figures.canvas import Figure, lean
 from isoloss.report.figures.origin import INDEX_TITLES, factor, told
 from isoloss.report.figures.plane import Axis, Plane, Rows
-
-if TYPE_CHECKING:
-    import altair as alt
+from isoloss.report.figures.rows import GainRows
 
 _OPTION_STEP = 0.62  # decades between two rows of choices
 
@@ -109,7 +107,7 @@ def figure_singles(gains: Sequence[SingleGain]) -> Figure:
     ]
     drawn = [{**r, "arm": "measured" if r["measured"] else "quoted", "text": factor(r["value"])} for r in rows]
     domain = axes.padded([1.0, 0.95, *(g.gain for g in gains)], share=0.08)
-    sheet = _Rows([str(r["title"]) for r in rows], domain, ("quoted", "measured"), "gain (logarithmic)")
+    sheet = GainRows([str(r["title"]) for r in rows], domain, ("quoted", "measured"), "gain (logarithmic)")
     layers = [
         *sheet.unity(),
         *sheet.points([r for r in drawn if r["measured"]], 80, hollow=False),
@@ -136,7 +134,7 @@ def figure_claims(claims: Sequence[Claim]) -> Figure:
     domain = axes.reach(
         [1.0, *(r["value"] for r in rows)], axes.positive(v for r in rows for v in (r["low"], r["high"]))
     )
-    sheet = _Rows(titles, domain, tuple(names.values()), "gain (logarithmic)", legend=True)
+    sheet = GainRows(titles, domain, tuple(names.values()), "gain (logarithmic)", legend=True)
     moved = [
         {"title": t, "low": c.claimed, "high": c.later, "arm": "later work"}
         for c, t in zip(kept, titles, strict=True)
@@ -169,56 +167,3 @@ def _titles(claims: Sequence[Claim]) -> list[str]:
         f"{n} ({words.plain(c.resource, 20)})" if names.count(n) > 1 else n for n, c in zip(names, claims, strict=True)
     ]
     return [n if named.count(n) == 1 else f"{n} #{k + 1}" for k, n in enumerate(named)]
-
-
-class _Rows:
-    """A logarithmic axis of gains against one named row each."""
-
-    def __init__(
-        self, titles: list[str], domain: axes.Domain, arms: tuple[str, ...], title: str, legend: bool = False
-    ) -> None:
-        import altair as alt
-
-        self.titles = titles
-        ticks = axes.labelled(axes.log_ticks(domain, 6, anchor=1.0), lambda v: f"{words.tick(v)}×")
-        self.plane = Plane(Axis(domain, ticks, title), Axis((0.0, 1.0), log=False), arms)
-        self.y = alt.Y(
-            "title:N",
-            sort=titles,
-            scale=alt.Scale(domain=titles),
-            title=None,
-            axis=alt.Axis(labelLimit=175, grid=True),
-        )
-        self.colour = self.plane.colour()
-        if legend:
-            shown = alt.Legend(title=None, orient="bottom", columns=1, symbolOpacity=1)
-            self.colour = {"color": alt.Color("arm:N", scale=alt.Scale(domain=list(arms)), legend=shown)}
-
-    def unity(self) -> list[alt.Chart]:
-        return self.plane.marks([{"value": 1.0}], "rule", {"x": self.plane.x("value")}, style="unity")
-
-    def points(self, rows: Rows, size: int, hollow: bool) -> list[alt.Chart]:
-        import altair as alt
-
-        place = {"x": self.plane.x("value"), "y": self.y, **self.colour}
-        place["tooltip"] = [
-            alt.Tooltip("title:N", title=" "),
-            alt.Tooltip("text:N", title="gain"),
-            alt.Tooltip("arm:N"),
-        ]
-        look = {"filled": False, "strokeWidth": 2} if hollow else {"filled": True}
-        return self.plane.marks(rows, "point", place, size=size, opacity=1, **look)
-
-    def ranges(self, rows: Rows, **look: Any) -> list[alt.Chart]:
-        place = {"x": self.plane.x("low"), "x2": "high:Q", "y": self.y, **self.colour}
-        return self.plane.marks(rows, "rule", place, **look)
-
-    def texts(self, rows: Rows) -> list[alt.Chart]:
-        place = {"x": self.plane.x("value"), "y": self.y, "text": "text:N"}
-        return self.plane.marks(rows, "text", place, style="note", align="left", dx=9)
-
-    def figure(self, name: str, title: str, said: str, layers: list[alt.Chart], rows: Rows) -> Figure:
-        import altair as alt
-
-        chart = alt.layer(*layers, height=27 * len(self.titles))
-        return Figure(name, title, f"{title}. {said}.", lean(chart.to_dict(validate=False)), rows)

@@ -1,0 +1,264 @@
+"""The verb ``atlas``: every innovation with what was claimed, what later work found, and what was measured here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isoloss.errors import IsolossError, TableError, UnknownNameError
+
+if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
+    from isoloss.evidence.cards import CardComparison, FiledCard
+    from isoloss.gains.result import Index, Interval, Level, Region, Trend
+
+RESULTS = "results"
+CLAIMED_RESOURCE = {"train_flops": "training FLOP", "tuning_flops": "tuning FLOP", "seconds": "training time"}
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """A published gain and where it stands."""
+
+    gain: float
+    scale: str
+    paper: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One comparison of a study card: its headline, verdict and the runs behind it.
+
+    `gain` is None where only a bound is known; `runs` counts the reported runs of both arms, `run_ids` names them;
+    `card` is the file (or the ledger) that it was read from, `measured` the day of its newest run.
+    """
+
+    study: str
+    card: str
+    measured: str
+    task: str
+    baseline: str
+    candidate: str
+    resource: str
+    index: Index
+    at: float | None
+    gain: float | None
+    interval: Interval | None
+    region: Region
+    slope: float | None
+    slope_interval: Interval | None
+    level: Level
+    trend: Trend
+    sentence: str
+    diagnostics: tuple[str, ...]
+    runs: int
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One innovation. `ours` holds every measurement, the one to quote first; empty: not measured.
+
+    `resource` is what the published gains are gains of, `reported_trend` and `said` what the sources say beside them;
+    `check`: how the entry was checked. `registered` is False for a claim that nothing here implements.
+    """
+
+    name: str
+    title: str
+    year: int | None
+    field: str
+    source: str
+    old: Mapping[str, Any]
+    new: Mapping[str, Any]
+    resource: str
+    claimed: Quoted | None
+    later: Quoted | None
+    reported_trend: str
+    said: str
+    check: str
+    ours: tuple[Measured, ...]
+    registered: bool
+
+    @property
+    def headline(self) -> Measured | None:
+        """The measurement to quote."""
+        return self.ours[0] if self.ours else None
+
+    @property
+    def like(self) -> bool:
+        """Whether the published gains are of the resource that was measured here."""
+        return self.headline is None or CLAIMED_RESOURCE.get(self.headline.resource, "") == self.resource
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Every innovation of a field, those measured first; `twins`: the A/A comparisons of the same cards."""
+
+    field: str
+    rows: tuple[Row, ...]
+    twins: tuple[Measured, ...]
+    cards: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def measured(self) -> tuple[Row, ...]:
+        """The rows with a measurement of this project's own."""
+        return tuple(r for r in self.rows if r.ours)
+
+
+def atlas(
+    field: str | None = "language",
+    *,
+    results: str | os.PathLike[str] | None = None,
+    ledger: str | None = None,
+) -> Atlas:
+    """One row for each innovation of `field` (None: of every field): claimed, re-evaluated, measured here.
+
+    Cards are read from `results` (by default the folder ``results`` here, if there is one: ``card.json`` in it or in
+    folders of it), and with `ledger` made from every study of that run database. An innovation that several cards
+    measured shows all of them, the largest scale first and of equal ones the newest. Raises `TableError` for a bad card
+    in one line naming file and field, `UnknownNameError` for a field of which nothing is known.
+    """
+    from isoloss.algorithms.innovation import innovations
+    from isoloss.evidence.cards import read_cards
+    from isoloss.evidence.claims import claims
+
+    folder = Path(RESULTS if results is None else results)
+    if results is not None and not folder.is_dir():
+        raise TableError(folder, "is no folder of results", "name one that holds card.json files, such as reports")
+    found, notes = list(read_cards(folder)), []
+    if ledger is not None:
+        mine, notes = _ledger_cards(ledger)
+        held = {c.card.study_id for c in mine}
+        found = [*mine, *(c for c in found if c.card.study_id not in held or not c.card.study_id)]
+    if not found:
+        notes.append(
+            f"Nothing measured: no {folder}/*/card.json. `isoloss run STUDY.toml` writes a card beside its page; then "
+            "isoloss atlas --results reports."
+        )
+    entries = claims("claims")
+    known = {n: innovations.get(n) for n in innovations.names()}
+    measured = [c.innovation for f in found for c in f.card.comparisons if c.innovation]
+    fields = {i.field for i in known.values()} | {str(e["field"]) for e in entries.values()}
+    if field is not None and field not in fields:
+        raise UnknownNameError("--field", "field", field, fields)
+    rows = []
+    for name in dict.fromkeys([*known, *entries, *measured]):
+        row = _row(name, known.get(name), entries.get(name, {}), found)
+        if field is None or row.field == field:
+            rows.append(row)
+    rows.sort(key=lambda r: (not r.ours, not r.registered, r.year or 0, r.name))
+    twins = tuple(_measured(f, c) for f in found for c in f.card.comparisons if c.twin)
+    return Atlas(field or "every field", tuple(rows), twins, tuple(f.file for f in found), tuple(notes))
+
+
+def atlas_json(found: Atlas) -> dict[str, Any]:
+    """The answer of ``isoloss atlas --json``."""
+    from isoloss.gains.result import to_json
+
+    answer: dict[str, Any] = to_json(found)
+    for row in answer["rows"]:
+        row["measured"] = bool(row["ours"])
+    return answer
+
+
+def atlas_page(found: Atlas, folder: str | os.PathLike[str] = "reports") -> Path:
+    """Write ``atlas.html``, ``atlas.json`` and the figure as SVG into `folder`; the page's path."""
+    from isoloss.report.atlas_page import write_atlas_page
+
+    try:
+        return write_atlas_page(found, atlas_json(found), Path(folder))
+    except OSError as error:
+        raise IsolossError(folder, f"the page can't be written ({error.strerror})", "see --out") from error
+
+
+def _row(name: str, entry: Any, claim: Mapping[str, Any], found: Sequence[FiledCard]) -> Row:
+    from isoloss.evidence.cards import of_innovation
+
+    ours = tuple(_measured(f, c) for f, c in of_innovation(found, name))
+    field = entry.field if entry is not None else str(claim.get("field") or _field_of(found, name))
+    papers = [claim[part]["paper"] for part in ("claimed", "later") if part in claim]
+    return Row(
+        name=name,
+        title=entry.title if entry is not None else str(claim.get("title", name)),
+        year=entry.year if entry is not None else claim.get("year"),
+        field=field,
+        source=entry.source if entry is not None else "; ".join(papers),
+        old=dict(entry.old) if entry is not None else {},
+        new=dict(entry.new) if entry is not None else {},
+        resource=str(claim.get("resource", "")),
+        claimed=_quoted(claim.get("claimed")),
+        later=_quoted(claim.get("later")),
+        reported_trend=str(claim.get("trend", "unknown")),
+        said=str(claim.get("said", getattr(entry, "claim", ""))),
+        check=str(claim.get("check", "")),
+        ours=ours,
+        registered=entry is not None,
+    )
+
+
+def _quoted(said: Mapping[str, Any] | None) -> Quoted | None:
+    return None if said is None else Quoted(float(said["gain"]), str(said["scale"]), str(said["paper"]))
+
+
+def _field_of(found: Iterable[FiledCard], name: str) -> str:
+    """The field of an innovation that only a card knows: that of the task it was measured on."""
+    tasks = [f.card.task for f in found for c in f.card.comparisons if c.innovation == name]
+    return tasks[0].split("/")[0] if tasks else ""
+
+
+def _measured(filed: FiledCard, comparison: CardComparison) -> Measured:
+    card, top = filed.card, comparison.headline
+    return Measured(
+        study=card.study,
+        card=filed.file,
+        measured=card.measured,
+        task=card.task,
+        baseline=comparison.baseline,
+        candidate=comparison.candidate,
+        resource=comparison.resource,
+        index=top.index if top is not None else "old",
+        at=top.at if top is not None else None,
+        gain=top.gain if top is not None else None,
+        interval=top.interval if top is not None else None,
+        region=top.region if top is not None else "undefined",
+        slope=comparison.slope.value,
+        slope_interval=comparison.slope.interval,
+        level=comparison.verdict.level,
+        trend=comparison.verdict.trend,
+        sentence=comparison.verdict.sentence,
+        diagnostics=tuple(d.code for d in comparison.diagnostics if d.severity != "info"),
+        runs=comparison.count,
+        run_ids=tuple(i for ids in comparison.runs.values() for i in ids),
+    )
+
+
+def _ledger_cards(url: str) -> tuple[list[FiledCard], list[str]]:
+    """A card of every study in the ledger that has reported runs, and a line for each study that can't be read."""
+    from isoloss.evidence.cards import FiledCard, checked
+    from isoloss.ledger.store import Ledger
+    from isoloss.report.card import card
+    from isoloss.verbs.studies import open_study, result_of
+
+    cards, notes = [], []
+    store = Ledger(url, create=False)
+    try:
+        for filed in store.studies():
+            name, path = str(filed["name"]), str(filed["path"])
+            try:
+                opened = open_study(path)
+            except IsolossError as error:
+                notes.append(f"{name} of the ledger is left out: {error}")
+                continue
+            if opened.study.study_id != filed["study_id"]:
+                notes.append(f"{name} of the ledger is left out: {path} has changed since.")
+                continue
+            result = result_of(opened, store, {})
+            if result.comparisons:
+                where = f"{store.name}: {name}"
+                cards.append(FiledCard(where, checked(card(result), where)))
+    finally:
+        store.close()
+    return cards, notes
