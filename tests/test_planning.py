@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from isoloss import api
 from isoloss.ledger.table import SCHEMA, RunTable
 from isoloss.planning.propose import members, propose
-from isoloss.planning.tuning import all_trials, rows_by_id
+from isoloss.planning.tuning import Tuning, rows_by_id
 from isoloss.runs import RunSpec
 from tests.conftest import RIDGE_PLUGIN, RIDGE_STUDY
 
@@ -75,9 +75,9 @@ def test_an_edge_widens_every_arm_of_that_rung_by_as_many_trials(study):
     assert {r.rung for r in wide} == {64}
     assert sorted(r.arm for r in wide) == ["ridge", "ridge-again"]
     assert next(r for r in wide if r.arm == "ridge").spec.choices["penalty"] == pytest.approx(10.0)
-    rows = rows_by_id(table)
+    tuning = Tuning(study, rows_by_id(table))
     for rung in study.ladder.rungs:
-        assert len({len(all_trials(study, rows, arm, rung)) for arm in study.arms}) == 1
+        assert len({len(tuning.trials(arm, rung)) for arm in study.arms}) == 1
 
 
 def test_the_a_a_twin_shares_no_run_with_its_arm(study):
@@ -109,9 +109,9 @@ def test_whatever_the_runs_answer_the_study_ends_with_equal_trials(study, data):
     assert plans[-1].phase == "reporting"
     asked = [r.spec.run_id for p in plans for r in p.runs]
     assert len(asked) == len(set(asked))
-    rows = rows_by_id(table)
+    tuning = Tuning(study, rows_by_id(table))
     for rung in study.ladder.rungs:
-        assert len({len(all_trials(study, rows, arm, rung)) for arm in study.arms}) == 1
+        assert len({len(tuning.trials(arm, rung)) for arm in study.arms}) == 1
 
 
 def test_longest_runs_come_first(study):

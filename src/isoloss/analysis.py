@@ -17,8 +17,8 @@ from isoloss.gains.elsewhere import bought_elsewhere, costs_elsewhere, lines_of
 from isoloss.gains.result import Diagnostic, GainCurve
 from isoloss.ledger.table import RunTable
 from isoloss.planning.propose import propose
-from isoloss.planning.specs import study_task
-from isoloss.planning.tuning import all_trials, edges, finalists, rows_by_id, tuned
+from isoloss.planning.specs import arm_algorithm, study_task
+from isoloss.planning.tuning import Tuning, edges, rows_by_id, tuned
 from isoloss.planning.tuning import best as best_trial
 from isoloss.runs import MACHINE_RESOURCES, RESOURCES
 from isoloss.study import Study
@@ -139,14 +139,14 @@ def _task_floor(task: Task) -> str | float:
 
 
 def _trials(study: Study, table: RunTable, task: Task) -> list[Trial]:
-    rows = rows_by_id(table)
+    tuning = Tuning(study, rows_by_id(table))
     found = []
     for rung in study.ladder.rungs:
         for arm in tuned(study):
-            trials = [t for t in all_trials(study, rows, arm, rung) if not math.isnan(t.loss)]
+            trials = [t for t in tuning.trials(arm, rung) if not math.isnan(t.loss)]
             if not trials:
                 continue
-            final = [t for t in finalists(study, rows, arm, rung) if not math.isnan(t.loss)]
+            final = [t for t in tuning.finalists(arm, rung) if not math.isnan(t.loss)]
             chosen = best_trial(final) if final else best_trial(trials)
             at_edge = edges(study.arms[arm].sweep, trials, chosen)
             second_look = {tuple(t.values.items()): t for t in final}
@@ -172,19 +172,20 @@ def _arms(study: Study, table: RunTable) -> list[ArmSummary]:
     from isoloss.algorithms import algorithms
 
     found = []
-    for name, arm in study.arms.items():
-        card = algorithms.get(arm.algorithm).card
+    for name in study.arms:
+        algorithm, choices = arm_algorithm(study, name)
+        card = algorithms.get(algorithm).card
         rows = table.frame.filter(pl.col("arm") == name)
         tune, report = (rows.filter(pl.col("purpose") == p) for p in ("tune", "report"))
         found.append(
             ArmSummary(
                 name=name,
-                algorithm=arm.algorithm,
+                algorithm=algorithm,
                 version=card.version,
                 year=card.year,
                 source=card.source,
                 claim=card.claim,
-                settings=dict(arm.settings),
+                settings=choices,
                 tune_runs=tune.height,
                 tune_flops=float(tune["train_flops"].fill_null(0).sum()),
                 report_runs=report.height,

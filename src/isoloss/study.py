@@ -27,6 +27,11 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _later(default: Any, **limits: Any) -> Any:
+    """A field that came after the first studies: one that does not use it keeps its `study_id`."""
+    return Field(default, exclude_if=lambda value: value == default, **limits)
+
+
 class TaskRef(_Part):
     """Which task, with its options."""
 
@@ -142,12 +147,15 @@ class Axis(_Part):
 
 
 class Arm(_Part):
-    """One algorithm as it takes part: fixed `settings`, swept choices.
+    """One algorithm as it takes part: innovations taken in or left out, fixed `settings` on top, swept choices.
 
+    `innovations` set their `new` choices, those in `without` their `old` ones, in the order listed.
     `seed_block` moves the arm to seeds of its own: for an A/A arm, which must not share runs with its twin.
     """
 
     algorithm: str
+    innovations: tuple[str, ...] = _later(())
+    without: tuple[str, ...] = _later(())
     settings: dict[str, Any] = {}
     sweep: dict[str, Axis] = {}
     seed_block: int = Field(default=0, ge=0, le=1000)
@@ -158,25 +166,35 @@ class Tuning(_Part):
 
     `seeds` per trial; `widen`: once, where a best value lies at an edge; `finalists`: how many of the best trials are
     trained again on `finalist_seeds` more seeds before one is chosen on the mean (0: no second look).
+
+    `swept_rungs`: only so many of the first rungs try the whole grid; at the rungs beyond, every swept choice is
+    predicted by its law across them (see `isoloss.planning.carry`) and `check` trials around the prediction are made,
+    a factor apart in `check_axis` (left out: ``lr`` where an arm sweeps it, else the arm's first swept choice).
     """
 
     seeds: int = Field(default=1, ge=1, le=100)
     widen: bool = True
     finalists: int = Field(default=0, ge=0, le=100)
     finalist_seeds: int = Field(default=1, ge=1, le=100)
+    swept_rungs: int | None = _later(None, ge=1)
+    check: int = _later(3, ge=1, le=99)
+    check_axis: str | None = _later(None)
 
 
 class Report(_Part):
-    """Fresh seeds at the chosen trial, the only runs whose quality is reported."""
+    """Fresh seeds at the chosen trial, the only runs whose quality is reported; `top_seeds` of them at the last rung
+    where that is given."""
 
     seeds: int = Field(default=3, ge=1, le=1000)
+    top_seeds: int | None = _later(None, ge=1, le=1000)
 
 
 class Comparison(_Part):
-    """Which arm against which."""
+    """Which arm against which; `innovation` names the registered innovation that it measures."""
 
     baseline: str
     candidate: str
+    innovation: str | None = _later(None)
 
 
 class Study(_Part):
@@ -213,6 +231,35 @@ class Study(_Part):
             if c.baseline == c.candidate:
                 raise ValueError(f"comparisons[{i}] compares '{c.baseline}' with itself; an A/A arm needs its own name")
         return self
+
+    @model_validator(mode="after")
+    def _tuning_fits(self) -> Study:
+        tuning = self.tuning
+        if tuning.swept_rungs is None and tuning.check_axis is not None:
+            raise ValueError("tuning.check_axis does nothing without swept_rungs: say how many rungs are swept whole")
+        if tuning.swept_rungs is not None and tuning.swept_rungs > len(self.ladder.rungs):
+            raise ValueError(f"tuning.swept_rungs is {tuning.swept_rungs}, but the ladder has {len(self.ladder.rungs)}")
+        swept = sorted({name for arm in self.arms.values() for name in arm.sweep})
+        if tuning.check_axis is not None and tuning.check_axis not in swept:
+            near = difflib.get_close_matches(tuning.check_axis, swept, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else f"swept: {', '.join(swept) or 'nothing'}"
+            raise ValueError(f"tuning.check_axis '{tuning.check_axis}' is swept by no arm; {hint}")
+        return self
+
+    @property
+    def swept_rungs(self) -> tuple[float, ...]:
+        """The rungs at which the whole grid is tried."""
+        return self.ladder.rungs[: self.tuning.swept_rungs]
+
+    @property
+    def carried_rungs(self) -> tuple[float, ...]:
+        """The rungs at which the swept choices are predicted from the rungs below and checked."""
+        return self.ladder.rungs[len(self.swept_rungs) :]
+
+    def report_seeds(self, rung: float) -> int:
+        """How many seeds are reported at `rung`."""
+        top = self.report.top_seeds
+        return top if top is not None and rung == self.ladder.rungs[-1] else self.report.seeds
 
     @property
     def study_id(self) -> str:
@@ -251,8 +298,9 @@ def read_study(path: Path) -> tuple[Study, str]:
 
 
 def check_names(study: Study, where: object) -> None:
-    """Raise `UnknownNameError` with the nearest names unless every algorithm and the task are registered."""
+    """Raise `UnknownNameError` with the nearest names unless task, algorithms and innovations are registered."""
     from isoloss.algorithms import algorithms
+    from isoloss.algorithms.innovation import innovations
     from isoloss.tasks import tasks
 
     if study.task.name not in tasks.names():
@@ -260,6 +308,12 @@ def check_names(study: Study, where: object) -> None:
     for name, arm in study.arms.items():
         if arm.algorithm not in algorithms.names():
             raise UnknownNameError(f"{where}: arms.{name}.algorithm", "algorithm", arm.algorithm, algorithms.names())
+        for key in ("innovations", "without"):
+            for innovation in getattr(arm, key):
+                innovations.get(innovation, f"{where}: arms.{name}.{key}")
+    for i, pair in enumerate(study.comparisons):
+        if pair.innovation is not None:
+            innovations.get(pair.innovation, f"{where}: comparisons[{i}].innovation")
 
 
 def _first_fault(path: Path, data: dict[str, Any], error: ValidationError) -> tuple[str, str, str]:

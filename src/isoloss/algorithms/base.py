@@ -39,6 +39,11 @@ class Algorithm(abc.ABC):
     def train_flops(self, task: Task, choices: Any) -> float:
         """Training FLOPs of the whole run by formula, independent of the counter (used to plan and to check it)."""
 
+    def code(self, choices: Any) -> str:
+        """Digest of the plug-in files behind the parts that `choices` name; empty where all are built in. It is part
+        of a run's identity, as the digest of the algorithm's own file is."""
+        return ""
+
     @abc.abstractmethod
     def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
         """Train at `spec` and measure quality on the splits of ``spec.evaluate``."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from isoloss.runs import Purpose, RunSpec
 
-Phase = Literal["tuning", "widening", "finalists", "reporting", "done"]
+Phase = Literal["tuning", "checking", "widening", "finalists", "reporting", "done"]
 
 
 @dataclass(frozen=True)

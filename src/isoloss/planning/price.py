@@ -14,7 +14,8 @@ from isoloss.gains.power import smallest_resolvable_gain
 from isoloss.ledger.table import RunTable
 from isoloss.planning.plan import PlannedRun
 from isoloss.planning.propose import propose
-from isoloss.planning.specs import grid, planned
+from isoloss.planning.specs import Values, arm_algorithm, grid, planned
+from isoloss.planning.tuning import tuned
 from isoloss.study import Study
 
 #: Arm and rung.
@@ -22,6 +23,8 @@ Cell = tuple[str, float]
 #: Relative seed noise of quality, and local exponent, assumed where the ledger holds no replicate to measure them on.
 ASSUMED_SD = 0.005
 ASSUMED_EXPONENT = 0.08
+#: The round that tries the predicted choices, where only the first rungs are swept whole.
+CHECKING = 3
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,11 @@ def ahead(study: Study, table: RunTable) -> tuple[list[RoundPrice], list[Planned
     due = propose(study, table)
     rounds = [RoundPrice(due.phase, len(due.runs), due.flops)] if due.runs else []
     runs = list(due.runs)
-    if due.phase in ("tuning", "widening", "finalists"):
+    if study.carried_rungs and due.round < CHECKING:
+        later = _checking_estimate(study)
+        rounds.append(RoundPrice("checking", len(later), sum(r.flops for r in later)))
+        runs += later
+    if due.phase not in ("reporting", "done"):
         later = _reporting_estimate(study)
         rounds.append(RoundPrice("reporting", len(later), sum(r.flops for r in later)))
         runs += later
@@ -92,7 +99,7 @@ def summarise(study: Study, table: RunTable, seconds: Mapping[Cell, float], work
         resource=study.ladder.resource,
         rungs=study.ladder.rungs,
         arms={
-            name: {"algorithm": arm.algorithm, "trials": len(grid(study, name)) if arm.sweep else 0}
+            name: {"algorithm": arm_algorithm(study, name)[0], "trials": len(grid(study, name)) if arm.sweep else 0}
             for name, arm in study.arms.items()
         },
         rounds=tuple(rounds),
@@ -107,13 +114,27 @@ def summarise(study: Study, table: RunTable, seconds: Mapping[Cell, float], work
 
 def _reporting_estimate(study: Study) -> list[PlannedRun]:
     """Report runs priced at the middle of each grid: which trial will be chosen is not known yet."""
-    found = []
-    for rung in study.ladder.rungs:
-        for arm in study.arms:
-            values = grid(study, arm)
-            middle = values[len(values) // 2]
-            found += [planned(study, arm, rung, middle, s, "report") for s in range(1, study.report.seeds + 1)]
-    return found
+    return [
+        planned(study, arm, rung, _middle(study, arm), s, "report")
+        for rung in study.ladder.rungs
+        for arm in study.arms
+        for s in range(1, study.report_seeds(rung) + 1)
+    ]
+
+
+def _checking_estimate(study: Study) -> list[PlannedRun]:
+    """Trials around predictions that are not known yet, priced as report runs are."""
+    return [
+        planned(study, arm, rung, _middle(study, arm), s, "tune")
+        for rung in study.carried_rungs
+        for arm in tuned(study)
+        for s in range(1, study.tuning.check * study.tuning.seeds + 1)
+    ]
+
+
+def _middle(study: Study, arm: str) -> Values:
+    values = grid(study, arm)
+    return values[len(values) // 2]
 
 
 def _noise(study: Study, table: RunTable) -> tuple[float, float, str]:

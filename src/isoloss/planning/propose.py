@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from isoloss.ledger.table import RunTable
 from isoloss.planning.plan import Phase, Plan, PlannedRun
-from isoloss.planning.specs import Values, grid, planned
-from isoloss.planning.tuning import Rows, best, finalists, rows_by_id, tuned, widened_values
+from isoloss.planning.specs import Values, planned
+from isoloss.planning.tuning import Rows, Tuning, best, rows_by_id, tuned
 from isoloss.runs import Purpose
 from isoloss.study import Study
 
@@ -16,16 +16,18 @@ def propose(study: Study, table: RunTable) -> Plan:
     """The runs of the next round that the table does not hold yet, longest first so that workers finish together.
 
     Rounds: the tuning grid; widening (where a best value lies at an edge, equal extra trials for every arm of that
-    rung); finalists on further seeds (if asked); the chosen trials on fresh seeds. A round is proposed whole once
-    the one before is complete, so the same table always gives the same plan.
+    rung); finalists on further seeds (if asked); where only the first rungs are swept, the same three for the rungs
+    beyond, with trials around the predicted choices in place of the grid; the chosen trials on fresh seeds. A round is
+    proposed whole once the one before is complete, so the same table always gives the same plan.
     """
     rows = rows_by_id(table)
+    number = -1
     for number, (phase, runs) in enumerate(_rounds(study, rows)):
         wanted = {r.spec.run_id: r for r in runs}  # two arms may share a run: it is trained once
         missing = [r for run_id, r in wanted.items() if run_id not in rows]
         if missing:
             return Plan(study.study_id, number, phase, tuple(sorted(missing, key=lambda r: -r.flops)))
-    return Plan(study.study_id, 4, "done", ())
+    return Plan(study.study_id, number + 1, "done", ())
 
 
 def members(study: Study, table: RunTable) -> list[tuple[int, PlannedRun]]:
@@ -33,19 +35,23 @@ def members(study: Study, table: RunTable) -> list[tuple[int, PlannedRun]]:
     rows = rows_by_id(table)
     found: list[tuple[int, PlannedRun]] = []
     for number, (_, runs) in enumerate(_rounds(study, rows)):
-        runs = list(runs)
         found += [(number, r) for r in runs]
         if any(r.spec.run_id not in rows for r in runs):
             break
     return found
 
 
-def _rounds(study: Study, rows: Rows) -> Iterable[tuple[Phase, Iterable[PlannedRun]]]:
-    # each is a generator evaluated only once the rounds before it are complete
-    yield "tuning", list(_tuning(study))
-    yield "widening", list(_widening(study, rows)) if study.tuning.widen else []
-    yield "finalists", list(_finalists(study, rows)) if study.tuning.finalists > 1 else []
-    yield "reporting", list(_reporting(study, rows))
+def _rounds(study: Study, rows: Rows) -> Iterable[tuple[Phase, list[PlannedRun]]]:
+    # each is worked out only once the rounds before it are complete
+    tuning = Tuning(study, rows)
+    stages: list[tuple[Phase, tuple[float, ...]]] = [("tuning", study.swept_rungs)]
+    if study.carried_rungs:
+        stages.append(("checking", study.carried_rungs))
+    for phase, rungs in stages:
+        yield phase, list(_first(study, tuning, rungs))
+        yield "widening", list(_widening(study, tuning, rungs)) if study.tuning.widen else []
+        yield "finalists", list(_finalists(study, tuning, rungs)) if study.tuning.finalists > 1 else []
+    yield "reporting", list(_reporting(study, tuning))
 
 
 def _runs(
@@ -54,30 +60,30 @@ def _runs(
     return [planned(study, arm, rung, values, s, purpose) for s in seeds]
 
 
-def _tuning(study: Study) -> Iterable[PlannedRun]:
-    for rung in study.ladder.rungs:
+def _first(study: Study, tuning: Tuning, rungs: Iterable[float]) -> Iterable[PlannedRun]:
+    for rung in rungs:
         for arm in tuned(study):
-            for values in grid(study, arm):
-                yield from _runs(study, arm, rung, values, range(1, study.tuning.seeds + 1), "tune")
+            for trial in tuning.first(arm, rung):
+                yield from _runs(study, arm, rung, trial.values, range(1, study.tuning.seeds + 1), "tune")
 
 
-def _widening(study: Study, rows: Rows) -> Iterable[PlannedRun]:
-    for rung in study.ladder.rungs:
-        for arm, extra in widened_values(study, rows, rung).items():
+def _widening(study: Study, tuning: Tuning, rungs: Iterable[float]) -> Iterable[PlannedRun]:
+    for rung in rungs:
+        for arm, extra in tuning.extra(rung).items():
             for values in extra:
                 yield from _runs(study, arm, rung, values, range(1, study.tuning.seeds + 1), "tune")
 
 
-def _finalists(study: Study, rows: Rows) -> Iterable[PlannedRun]:
+def _finalists(study: Study, tuning: Tuning, rungs: Iterable[float]) -> Iterable[PlannedRun]:
     seeds = range(study.tuning.seeds + 1, study.tuning.seeds + study.tuning.finalist_seeds + 1)
-    for rung in study.ladder.rungs:
+    for rung in rungs:
         for arm in tuned(study):
-            for t in finalists(study, rows, arm, rung):
+            for t in tuning.finalists(arm, rung):
                 yield from _runs(study, arm, rung, t.values, seeds, "tune")
 
 
-def _reporting(study: Study, rows: Rows) -> Iterable[PlannedRun]:
+def _reporting(study: Study, tuning: Tuning) -> Iterable[PlannedRun]:
     for rung in study.ladder.rungs:
         for arm, definition in study.arms.items():
-            values = best(finalists(study, rows, arm, rung)).values if definition.sweep else {}
-            yield from _runs(study, arm, rung, values, range(1, study.report.seeds + 1), "report")
+            values = best(tuning.finalists(arm, rung)).values if definition.sweep else {}
+            yield from _runs(study, arm, rung, values, range(1, study.report_seeds(rung) + 1), "report")

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from isoloss.algorithms import Algorithm, Rung, algorithms
+from isoloss.algorithms import Rung, algorithms
+from isoloss.algorithms.innovation import change, innovations
 from isoloss.errors import StudyError
 from isoloss.planning.plan import PlannedRun
 from isoloss.runs import Purpose, RunSpec, StepRule
@@ -49,23 +50,53 @@ def grid(study: Study, arm: str) -> list[Values]:
 def planned(study: Study, arm: str, rung: float, values: Values, seed: int, purpose: Purpose) -> PlannedRun:
     """The run of `arm` at `rung` with `values`; `seed` counts from 1 within its purpose."""
     definition = study.arms[arm]
-    task, algorithm, choices = _resolve(study.model_dump_json(), arm, rung, tuple(values.items()))
+    task, options, name, choices = _resolve(study.model_dump_json(), arm, rung, tuple(values.items()))
+    algorithm = algorithms.get(name)()
     first = TUNING_SEEDS if purpose == "tune" else 1
     spec = RunSpec(
-        algorithm=definition.algorithm,
+        algorithm=name,
         algorithm_version=algorithm.card.version,
         task=study.task.name,
         task_version=task.card.version,
-        task_options=task.options.model_dump(mode="json"),
+        task_options=options,
         resource=study.ladder.resource,
         budget=rung,
         step_rule=_rule(study),
         choices=choices.model_dump(mode="json"),
         seed=first + seed - 1 + SEED_BLOCK * definition.seed_block,
         evaluate=("validation",) if purpose == "tune" else ("validation", "test"),
-        code=algorithms.code(definition.algorithm) or tasks.code(study.task.name),
+        code=_code(algorithms.code(name), tasks.code(study.task.name), algorithm.code(choices)),
     )
     return PlannedRun(spec, arm, rung, purpose, algorithm.train_flops(task, choices))
+
+
+def possible(study: Study, arm: str, rung: float, values: Values) -> bool:
+    """Whether the algorithm can run `values` at `rung` (a batch may be too large for a small budget)."""
+    try:
+        planned(study, arm, rung, values, 1, "tune")
+    except StudyError:
+        return False
+    return True
+
+
+def arm_algorithm(study: Study, arm: str) -> tuple[str, dict[str, Any]]:
+    """The algorithm's name and the fixed choices of `arm`: its innovations' with its settings on top.
+
+    Raises `StudyError` where an innovation does not apply, or where the settings undo one.
+    """
+    definition = study.arms[arm]
+    where = f"study '{study.name}': arms.{arm}"
+    name, choices = change(definition.algorithm, definition.innovations, definition.without, where)
+    for entry in definition.innovations:
+        for key, value in innovations.get(entry).old.items():
+            if key in choices and choices[key] != value and definition.settings.get(key, choices[key]) == value:
+                raise StudyError(f"{where}.settings.{key}", f"{value!r} undoes innovation '{entry}'", "keep one")
+    return name, {**choices, **definition.settings}
+
+
+def _code(*digests: str) -> str:
+    # an algorithm and a task from one plug-in file have one digest
+    return "+".join(d for d in dict.fromkeys(digests) if d)
 
 
 def _rule(study: Study) -> StepRule | None:
@@ -76,21 +107,23 @@ def _rule(study: Study) -> StepRule | None:
 @cache
 def _resolve(
     study_json: str, arm: str, rung: float, values: tuple[tuple[str, Number], ...]
-) -> tuple[Task, Algorithm, Any]:
+) -> tuple[Task, dict[str, Any], str, Any]:
+    """Task, its options with the content pinned, the algorithm's name, and its choices resolved at `rung`."""
     study = Study.model_validate_json(study_json)
     definition = study.arms[arm]
     where = f"study '{study.name}': arms.{arm}"
-    cls = algorithms.get(definition.algorithm, f"{where}.algorithm")
     clash = set(definition.settings) & set(definition.sweep)
     if clash:
         raise StudyError(where, f"'{min(clash)}' is both in settings and in sweep", "keep one")
+    name, fixed = arm_algorithm(study, arm)
+    cls = algorithms.get(name, f"{where}.algorithm")
     try:
-        choices = cls.Choices(**definition.settings, **dict(values))
+        choices = cls.Choices(**{**fixed, **dict(values)})
     except ValidationError as error:
         raise StudyError(where, _said(error, cls.Choices.model_fields)) from None
     task = study_task(study)
-    algorithm = cls()
-    return task, algorithm, algorithm.resolve(task, Rung(study.ladder.resource, rung, _rule(study)), choices)
+    resolved = cls().resolve(task, Rung(study.ladder.resource, rung, _rule(study)), choices)
+    return task, task.pinned().model_dump(mode="json"), name, resolved
 
 
 def _said(error: ValidationError, known: Mapping[str, Any]) -> str:
