@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isoloss.verbs.atlas import atlas, atlas_json, atlas_page
 from isoloss.verbs.attribution import attribute, attribution_json, chain, rank, read_gain
 from isoloss.verbs.fetching import fetch, fetchable, fetched_json, import_runs
 from isoloss.verbs.fits import LawReport, fit, law_json
@@ -18,6 +19,9 @@ __all__ = [
     "NextReport",
     "OpenStudy",
     "allocation",
+    "atlas",
+    "atlas_json",
+    "atlas_page",
     "attribute",
     "attribution_json",
     "chain",

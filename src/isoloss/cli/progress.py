@@ -1,4 +1,4 @@
-"""The verbs over many algorithms: chain, attribute, rank, origin."""
+"""The verbs over many algorithms: chain, attribute, rank, origin, atlas."""
 
 from __future__ import annotations
 
@@ -226,3 +226,35 @@ def origin(
     page = api.origin_page(found, out)
     if page is not None:
         screen().print(f"\nReport: [bold]{escape(str(page))}[/]", soft_wrap=True)
+
+
+@app.command()
+def atlas(
+    field: Annotated[str, typer.Option(help="Field of learning, such as language, or all.")] = "language",
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of study cards. Default: results in this folder.")
+    ] = None,
+    ledger: Annotated[
+        str | None, typer.Option("--ledger", help="Also every study of this run database: a file, or a URL.")
+    ] = None,
+    out: OutFlag = Path("reports"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Every innovation: what its originators claimed, what others found since, what we measured, and the verdict.
+
+    Examples:
+
+        isoloss atlas
+
+        isoloss atlas --field all --results reports --ledger isoloss.sqlite
+    """
+    from isoloss import api
+    from isoloss.report.atlas import print_atlas
+
+    found = api.atlas(None if field == "all" else field, results=results, ledger=ledger)
+    if as_json:
+        print_json(api.atlas_json(found))
+        return
+    print_atlas(found, screen())
+    page = api.atlas_page(found, out)
+    screen().print(f"\nReport: [bold]{escape(str(page))}[/]", soft_wrap=True)
