@@ -16,12 +16,15 @@ from isoloss.errors import StudyError
 from isoloss.tasks.base import Floor, Options, Task
 from isoloss.tasks.text.blocks import BLOCK, DUPLICATE_RULE, SPLITS
 from isoloss.tasks.text.cache import Corpus
+from isoloss.tasks.text.tokens import Tokenised, parse, tokenised
 
 EVALUATION_ROWS = 32
 _ORDER = 1  # of the seeded order of blocks; another one would make every run another run
 
 Predictor = Callable[[torch.Tensor, Any], tuple[torch.Tensor, Any]]
 Batch = tuple[torch.Tensor, torch.Tensor]
+#: input, target, and the bytes that the targets stand for
+Rows = tuple[torch.Tensor, torch.Tensor, int]
 
 
 class TextOptions(Options):
@@ -74,15 +77,20 @@ class TextTask(Task):
         }
 
     def check_tokenizer(self, name: str) -> str:
-        """The tokeniser's full name, as a run's choices should hold it. Raises `StudyError` for an unknown one."""
-        if name != "bytes":
-            raise StudyError("tokenizer", f"'{name[:60]}' is unknown", "known: bytes")
-        return name
+        """The tokeniser's full name, as a run's choices should hold it: that of a file has its digest.
+
+        Raises `StudyError` for an unknown one.
+        """
+        return parse(name).full
 
     def vocabulary(self, tokenizer: str = "bytes") -> int:
-        """How many tokens there are: the byte values that occur for ``bytes``."""
-        self.check_tokenizer(tokenizer)
-        return len(self.corpus.alphabet)
+        """How many tokens there are: N for ``bpe-N``, the byte values that occur for ``bytes``."""
+        if tokenizer == "bytes":
+            return len(self.corpus.alphabet)
+        return parse(tokenizer).learnt or len(self._tokenised(tokenizer).width)
+
+    def _tokenised(self, tokenizer: str) -> Tokenised:
+        return tokenised(self.corpus, parse(tokenizer))
 
     def check_window(self, window: int) -> None:
         """Raise `StudyError` for a window that would straddle blocks."""
@@ -91,8 +99,8 @@ class TextTask(Task):
 
     def unique_examples(self, drawn: float, tokenizer: str = "bytes") -> float:
         """Distinct training tokens among the first `drawn` of `batches`: none repeats before all have been read."""
-        self.check_tokenizer(tokenizer)
-        return min(drawn, float(self.corpus.splits["train"].size))
+        text = self.corpus.splits["train"] if tokenizer == "bytes" else self._tokenised(tokenizer).ids["train"]
+        return min(drawn, float(text.size))
 
     def batches(self, rows: int, window: int, seed: int, tokenizer: str = "bytes") -> Iterator[Batch]:
         """Endless pairs (input, target), each int64 of shape (rows, window), target one token ahead.
@@ -101,8 +109,10 @@ class TextTask(Task):
         the next batch continues where this one stopped and a recurrent state may be carried.
         """
         self.check_window(window)
-        self.check_tokenizer(tokenizer)
-        return self._byte_batches(rows, window, seed)
+        if tokenizer == "bytes":
+            return self._byte_batches(rows, window, seed)
+        arrays = self._tokenised(tokenizer).streams(self._order(seed), rows, window)
+        return ((text_bt[:, :-1], text_bt[:, 1:]) for text_bt in map(torch.from_numpy, arrays))
 
     def _byte_batches(self, rows: int, window: int, seed: int) -> Iterator[Batch]:
         train, tokens = self.corpus.splits["train"], self._byte_tokens()
@@ -127,19 +137,36 @@ class TextTask(Task):
     def evaluate(self, predict: Predictor, split: str, window: int, tokenizer: str = "bytes") -> float:
         """Mean bits per byte on the first `evaluation_bytes` of `split`.
 
-        `predict(tokens_bt, state) -> (logits_btv, state)`; the state is None at the start of a block and handed
-        back for its next window, so both streaming and fixed-context models are scored on the same bytes.
+        ``sum of -ln p(token) / sum of the tokens' bytes / ln 2`` over all tokens but each block's first, which nothing
+        precedes. `predict(tokens_bt, state) -> (logits_btv, state)`; the state is None at the start of a block and
+        handed back for its next window, so both streaming and fixed-context models are scored on the same bytes.
         """
-        self.check_tokenizer(tokenizer)
-        text, tokens = self.corpus.splits[split][: self.options.evaluation_bytes // BLOCK], self._byte_tokens()
+        blocks = self.options.evaluation_bytes // BLOCK
+        groups = self._byte_rows(split, blocks) if tokenizer == "bytes" else self._token_rows(tokenizer, split, blocks)
         nats, predicted = 0.0, 0
+        for input_bt, target_bt, stood_for in groups:
+            state = None
+            for i in range(0, input_bt.shape[1], window):
+                logits_btv, state = predict(input_bt[:, i : i + window], state)
+                here_bt = target_bt[:, i : i + window]
+                nats += float(F.cross_entropy(logits_btv.flatten(0, 1), here_bt.flatten(), reduction="sum"))
+            predicted += stood_for
+        return nats / predicted / math.log(2)
+
+    def _byte_rows(self, split: str, blocks: int) -> Iterator[Rows]:
+        text, tokens = self.corpus.splits[split][:blocks], self._byte_tokens()
         for first in range(0, len(text), EVALUATION_ROWS):
             rows_bt = torch.from_numpy(tokens[text[first : first + EVALUATION_ROWS]])
-            state = None
-            for i in range(0, BLOCK - 1, window):
-                target_bt = rows_bt[:, i + 1 : i + window + 1]
-                logits_btv, state = predict(rows_bt[:, i : i + target_bt.shape[1]], state)
-                loss = F.cross_entropy(logits_btv.flatten(0, 1), target_bt.flatten(), reduction="sum")
-                nats += float(loss)
-                predicted += target_bt.numel()
-        return nats / predicted / math.log(2)
+            yield rows_bt[:, :-1], rows_bt[:, 1:], rows_bt[:, 1:].numel()
+
+    def _token_rows(self, tokenizer: str, split: str, blocks: int) -> Iterator[Rows]:
+        text = self._tokenised(tokenizer)
+        for first in range(0, blocks, EVALUATION_ROWS):
+            rows = [text.block(split, number) for number in range(first, min(first + EVALUATION_ROWS, blocks))]
+            longest = max(map(len, rows))
+            # shorter blocks are filled up with their own text, which is read after all that counts and never scored
+            input_bt = torch.from_numpy(np.stack([np.resize(row, longest) for row in rows]))[:, :-1]
+            target_bt = torch.full_like(input_bt, -100)  # cross_entropy's "not scored"
+            for target_t, row in zip(target_bt, rows, strict=True):
+                target_t[: len(row) - 1] = torch.from_numpy(row[1:])
+            yield input_bt, target_bt, len(rows) * BLOCK - int(text.width[[row[0] for row in rows]].sum())
