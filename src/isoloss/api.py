@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isoloss.verbs.atlas import atlas, atlas_json, atlas_page
 from isoloss.verbs.attribution import attribute, attribution_json, chain, rank, read_gain
+from isoloss.verbs.corpora import build_corpus, corpora
 from isoloss.verbs.fetching import fetch, fetchable, fetched_json, import_runs
 from isoloss.verbs.fits import LawReport, fit, law_json
 from isoloss.verbs.isoflop import isoflop, isoflop_json
@@ -24,7 +25,9 @@ __all__ = [
     "atlas_page",
     "attribute",
     "attribution_json",
+    "build_corpus",
     "chain",
+    "corpora",
     "fetch",
     "fetchable",
     "fetched_json",

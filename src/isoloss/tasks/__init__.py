@@ -6,6 +6,10 @@ from isoloss.tasks.base import Floor, Task
 #: name -> module that registers it
 BUILTIN = {
     "language/sotu": "isoloss.tasks.text.sotu",
+    "language/text": "isoloss.tasks.text.files",
+    "language/hub": "isoloss.tasks.text.hub",
+    "language/debian": "isoloss.tasks.text.packaged",
+    "language/linux": "isoloss.tasks.text.packaged",
     "geometry/rotated-digits": "isoloss.tasks.rotated_digits",
 }
 

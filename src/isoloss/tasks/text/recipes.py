@@ -136,7 +136,7 @@ _DEBIAN = (
 )
 
 RECIPES: Mapping[str, Recipe] = {
-    "debian": Recipe("debian", 1, _DEBIAN, ""),
+    "debian": Recipe("debian", 1, _DEBIAN, "b6e924f48aba54583b80d2cbece0c54f8cb62b0a8148d3c35ea4760a6db6d533"),
     "linux": Recipe(
         "linux",
         1,
@@ -151,7 +151,7 @@ RECIPES: Mapping[str, Recipe] = {
                 "usr/src/*.tar.xz",
             ),
         ),
-        "",
+        "62e8342cc43619b63ca656f7863c3c68f28600e3948e7c821a1281545a8fc57f",
         repeats=True,
         # register tables written by a program: a fifth of the tree and next to no information
         skipped=("drivers/gpu/drm/amd/include/",),

@@ -62,14 +62,16 @@ class TextTask(Task):
         """Build the cache where it is missing and map it. Raises `StudyError` where too little text is held out."""
         held_out = min(self.corpus.splits[s].size for s in ("validation", "test"))
         if self.options.evaluation_bytes > held_out:
-            asked = self.options.evaluation_bytes
-            raise StudyError("task.options.evaluation_bytes", f"{asked} exceeds the {held_out} held-out bytes", "lower")
+            what = f"{self.options.evaluation_bytes} exceeds the {held_out} held-out bytes"
+            more = ", or raise held_out" if "held_out" in type(self.options).model_fields else ""
+            raise StudyError("task.options.evaluation_bytes", what, f"lower it to {held_out}{more}")
 
     def facts(self) -> dict[str, Any]:
-        """Bytes of each split, what was left out and why, and the digest of the data."""
+        """Bytes of each split (those of training are what there is to see once), what was left out, and the digest."""
         corpus = self.corpus
         return {
             **{f"{split}_bytes": corpus.splits[split].size for split in SPLITS},
+            "unique_examples": corpus.splits["train"].size,
             "evaluation_bytes": self.options.evaluation_bytes,
             "near_duplicate_rule": DUPLICATE_RULE,
             **corpus.counts,
