@@ -94,7 +94,7 @@ def wsd(progress: float, warmup: float = WARM_UP, decay: float = 0.2) -> float:
     return 1 - math.sqrt(1 - min((1 - progress) / decay, 1.0))
 
 
-@schedule("constant", year=1951, source="Robbins & Monro 1951", summary="warm-up, then no schedule")
+@schedule("constant", year=2017, source="warm-up: Goyal et al. 2017 (arXiv 1706.02677) s2.2", summary="no decay")
 def constant(progress: float, warmup: float = WARM_UP) -> float:
     """Linear warm-up, then 1: what is left to an optimiser that averages instead of slowing down.
 
