@@ -42,6 +42,15 @@ def test_every_study_that_ships_is_valid_and_says_command_cost_and_expectation(p
             "points = 0 } }\n[arms.ridge-again]",
             ("arms.ridge.sweep.penalty.points",),
         ),
+        ("seeds = 1", "seeds = 1\nswept_rungs = 4", ("tuning.swept_rungs is 4", "ladder has 3")),
+        ("seeds = 1", "seeds = 1\nswept_rungs = 0", ("tuning.swept_rungs", "greater than or equal to 1")),
+        ("seeds = 1", "seeds = 1\nswept_rungs = 1\ncheck_axis = 'penal'", ("'penal'", "did you mean penalty?")),
+        ("seeds = 1", "seeds = 1\ncheck_axis = 'penalty'", ("check_axis", "without swept_rungs")),
+        ("seed_block = 1", "twin = 'rigde'", ("arms.ridge-again.twin 'rigde'", "did you mean ridge?")),
+        ("seed_block = 1", "twin = 'ridge'\nsettings = { x = 1 }", ("ridge-again.settings", "leave it out")),
+        ("seed_block = 1", "twin = 'ridge'\nseed_block = 0", ("ridge-again.seed_block", "leave it out")),
+        ("seed_block = 1", "twin = 'ridge-again'", ("'ridge-again'", "is a twin itself")),
+        ("seed_block = 1", "twin = [1]", ("ridge-again.twin", "is not an arm")),
         ("question =", "question", ("not valid TOML", "line 3")),
         ("[task]\nname", "[task]\nnom", ("task.nom", "did you mean name?")),
     ],
@@ -133,3 +142,15 @@ def test_a_natural_limit_stops_widening():
     axis = Axis(values=(128, 512), min=128)
     assert axis.beyond(128, "low") is None
     assert axis.beyond(512, "high") == 2048
+
+
+def test_a_study_that_uses_no_newer_key_keeps_its_id():
+    """Ledgers file members under this digest: that of the study as it stood before the keys came."""
+    import tomllib
+
+    from isoloss.study import Study
+
+    study = Study.model_validate(tomllib.loads(RIDGE_STUDY))
+    newer = {"twin", "innovations", "without", "innovation", "swept_rungs", "check", "check_axis", "top_seeds"}
+    assert not newer & set(study.model_dump_json().replace('"', " ").split())
+    assert study.study_id == "44e3ba7b63695207"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from isoloss.diagnosis import diagnose
 from isoloss.errors import TableError
 from isoloss.gains import ArmRuns, compare
-from isoloss.gains.analysis import ArmSummary, Cost, StudyResult, Trial
-from isoloss.gains.elsewhere import bought_elsewhere, costs_elsewhere, lines_of
-from isoloss.gains.result import Diagnostic, GainCurve
+from isoloss.gains.analysis import ArmSummary, Carried, StudyResult, Trial
+from isoloss.gains.elsewhere import costs_elsewhere, lines_of
+from isoloss.gains.result import GainCurve
 from isoloss.ledger.table import RunTable
 from isoloss.planning.propose import propose
 from isoloss.planning.specs import arm_algorithm, study_task
@@ -23,10 +25,6 @@ from isoloss.planning.tuning import best as best_trial
 from isoloss.runs import MACHINE_RESOURCES, RESOURCES
 from isoloss.study import Study
 from isoloss.tasks import Task
-
-#: A gain is "bought" in another resource when the candidate needs this many times more of it at equal quality.
-#: 6 N D (parameters x examples) and counted FLOPs further apart than this are worth a word.
-SIX_ND_TOLERANCE = 0.05
 
 
 def analyse(
@@ -53,23 +51,24 @@ def analyse(
     arms = {name: arm_runs(study, task, reported, name) for name in compared}
     for pair in study.comparisons:
         try:
-            comparisons.append(
-                compare(
-                    arms[pair.baseline],
-                    arms[pair.candidate],
-                    resource=study.ladder.resource,
-                    quality=task.quality,
-                    floor=floor,
-                    draws=draws,
-                )
+            curve = compare(
+                arms[pair.baseline],
+                arms[pair.candidate],
+                resource=study.ladder.resource,
+                quality=task.quality,
+                floor=floor,
+                draws=draws,
             )
+            comparisons.append(replace(curve, innovation=pair.innovation, twin=study.is_twin(pair)))
         except TableError as error:
             missing.append(f"{pair.candidate} against {pair.baseline}: {error}")
     lines = {name: lines_of(arm) for name, arm in arms.items()}
     costs = tuple(
         c for curve in comparisons for c in costs_elsewhere(curve, lines[curve.baseline], lines[curve.candidate])
     )
-    trials = tuple(_trials(study, table, task))
+    tuning = Tuning(study, rows_by_id(table))
+    trials = tuple(_trials(tuning, task))
+    carried = tuple(_carried(tuning))
     summary = {
         name: ([float(x) for x in c["train_flops"]], [float(x) for x in c["train_loss"]])
         for name, c in (curves or {}).items()
@@ -89,13 +88,14 @@ def analyse(
         costs=costs,
         arms=tuple(_arms(study, table)),
         trials=trials,
-        diagnostics=tuple(_diagnostics(study, table, trials, costs, comparisons)),
+        diagnostics=tuple(diagnose(study, table, trials, carried, costs, comparisons)),
         missing=tuple(missing),
         counts=dict(Counter(table.frame["status"].to_list())),
         facts=dict(facts or {}),
         provenance=dict(provenance or {}),
         runs=tuple(table.frame.select([c for c in table.frame.columns if c != "study"]).iter_rows(named=True)),
         curves=summary,
+        carried=carried,
     )
 
 
@@ -138,9 +138,8 @@ def _task_floor(task: Task) -> str | float:
     return task.floor.kind
 
 
-def _trials(study: Study, table: RunTable, task: Task) -> list[Trial]:
-    tuning = Tuning(study, rows_by_id(table))
-    found = []
+def _trials(tuning: Tuning, task: Task) -> list[Trial]:
+    study, found = tuning.study, []
     for rung in study.ladder.rungs:
         for arm in tuned(study):
             trials = [t for t in tuning.trials(arm, rung) if not math.isnan(t.loss)]
@@ -148,6 +147,7 @@ def _trials(study: Study, table: RunTable, task: Task) -> list[Trial]:
                 continue
             final = [t for t in tuning.finalists(arm, rung) if not math.isnan(t.loss)]
             chosen = best_trial(final) if final else best_trial(trials)
+            predicted = tuning.check(arm, rung)[:1] if rung in study.carried_rungs else []
             at_edge = edges(study.arms[arm].sweep, trials, chosen)
             second_look = {tuple(t.values.items()): t for t in final}
             for t in trials:
@@ -163,8 +163,22 @@ def _trials(study: Study, table: RunTable, task: Task) -> list[Trial]:
                         chosen=is_chosen,
                         edges=tuple(at_edge) if is_chosen else (),
                         added=t.added,
+                        predicted=t.values in predicted,
                     )
                 )
+    return found
+
+
+def _carried(tuning: Tuning) -> list[Carried]:
+    study, found = tuning.study, []
+    for arm in tuned(study):
+        laws = tuning.laws(arm)
+        for rung in study.carried_rungs if laws else ():
+            final = [t for t in tuning.finalists(arm, rung) if not math.isnan(t.loss)]
+            for name, law in (laws or {}).items() if final else ():
+                predicted, chosen = tuning.check(arm, rung)[0][name], best_trial(final).values[name]
+                slopes = (law.slope, law.raw_slope, law.slope_se)
+                found.append(Carried(arm, name, rung, *slopes, float(predicted), float(chosen)))
     return found
 
 
@@ -172,7 +186,7 @@ def _arms(study: Study, table: RunTable) -> list[ArmSummary]:
     from isoloss.algorithms import algorithms
 
     found = []
-    for name in study.arms:
+    for name, arm in study.arms.items():
         algorithm, choices = arm_algorithm(study, name)
         card = algorithms.get(algorithm).card
         rows = table.frame.filter(pl.col("arm") == name)
@@ -190,102 +204,9 @@ def _arms(study: Study, table: RunTable) -> list[ArmSummary]:
                 tune_flops=float(tune["train_flops"].fill_null(0).sum()),
                 report_runs=report.height,
                 report_flops=float(report["train_flops"].fill_null(0).sum()),
-            )
-        )
-    return found
-
-
-def _diagnostics(
-    study: Study,
-    table: RunTable,
-    trials: tuple[Trial, ...],
-    costs: tuple[Cost, ...],
-    comparisons: list[GainCurve],
-) -> list[Diagnostic]:
-    found = []
-    for arm in tuned(study):
-        at = [t for t in trials if t.arm == arm and t.edges]
-        if at:
-            where = "; ".join(f"{', '.join(t.edges)} at rung {t.rung:.3g}" for t in at)
-            found.append(
-                Diagnostic(
-                    "best-at-edge",
-                    "warning",
-                    f"{arm}: the best value lies at the edge of what was tried ({where}), so it may be under-tuned.",
-                    {"arm": arm, "rungs": [t.rung for t in at]},
-                )
-            )
-    for rung in study.ladder.rungs:
-        counts = {a: sum(t.arm == a and t.rung == rung for t in trials) for a in tuned(study)}
-        if len(set(counts.values())) > 1:
-            said = ", ".join(f"{a} {n}" for a, n in counts.items())
-            found.append(
-                Diagnostic(
-                    "unequal-trials", "warning", f"Arms had unequal tuning trials at rung {rung:.3g}: {said}.", counts
-                )
-            )
-    untuned = [a for a in study.arms if not study.arms[a].sweep]
-    if untuned:
-        found.append(
-            Diagnostic(
-                "untuned-arm",
-                "warning",
-                f"Not tuned at all: {', '.join(untuned)}. An untuned baseline makes any candidate look good.",
-                {"arms": untuned},
-            )
-        )
-    failed = table.frame.filter(pl.col("status") == "failed")
-    if failed.height:
-        found.append(
-            Diagnostic(
-                "failed-runs",
-                "error",
-                f"{failed.height} runs failed and count as misses; running the study again tries them once more.",
-                {"run_ids": failed["run_id"].to_list()},
-            )
-        )
-    if len(study.comparisons) > 2:
-        found.append(
-            Diagnostic(
-                "many-comparisons",
-                "info",
-                f"{len(study.comparisons)} comparisons are each made at 95%, uncorrected: the more are "
-                "made, the likelier that one interval misses.",
-                {"comparisons": len(study.comparisons)},
-            )
-        )
-    found += bought_elsewhere(comparisons, costs)
-    found += _accounting(study, table)
-    return found
-
-
-def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:
-    found = []
-    if study.ladder.resource == "train_flops":
-        frame = table.frame.filter((pl.col("purpose") == "report") & (pl.col("status") == "finished"))
-        ratios = {}
-        for arm in study.arms:
-            rows = frame.filter(pl.col("arm") == arm)
-            if rows.height:
-                six_nd = 6 * rows["parameters"] * rows["examples"]
-                ratios[arm] = float((six_nd / rows["train_flops"]).mean())  # type: ignore[arg-type]
-        off = {a: r for a, r in ratios.items() if abs(r - 1) > SIX_ND_TOLERANCE}
-        if off:
-            said = ", ".join(f"{a} {r:.2f}" for a, r in off.items())
-            found.append(
-                Diagnostic(
-                    "six-nd-differs",
-                    "info",
-                    f"6ND is not the counted FLOPs (ratio: {said}); every figure here uses the counted ones.",
-                    {"ratios": ratios},
-                )
-            )
-    repeated = table.frame.filter(pl.col("examples") > pl.col("unique_examples"))
-    if repeated.height and study.ladder.resource == "train_flops":
-        epochs = float((repeated["examples"] / repeated["unique_examples"]).max())  # type: ignore[arg-type]
-        found.append(
-            Diagnostic(
-                "repeated-data", "info", f"Some runs repeat their data (up to {epochs:.1f} epochs).", {"epochs": epochs}
+                innovations=arm.innovations,
+                without=arm.without,
+                twin=arm.twin,
             )
         )
     return found

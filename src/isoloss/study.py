@@ -149,11 +149,13 @@ class Axis(_Part):
 class Arm(_Part):
     """One algorithm as it takes part: innovations taken in or left out, fixed `settings` on top, swept choices.
 
-    `innovations` set their `new` choices, those in `without` their `old` ones, in the order listed.
-    `seed_block` moves the arm to seeds of its own: for an A/A arm, which must not share runs with its twin.
+    `innovations` set their `new` choices, those in `without` their `old` ones, in the order listed. `twin` names the
+    arm that this one is a copy of (A/A): everything is taken from there, trials and seeds are its own. `seed_block`
+    moves an arm to seeds of its own; a twin gets one by itself.
     """
 
     algorithm: str
+    twin: str | None = _later(None)
     innovations: tuple[str, ...] = _later(())
     without: tuple[str, ...] = _later(())
     settings: dict[str, Any] = {}
@@ -211,6 +213,22 @@ class Study(_Part):
     floor: Literal["shared", "free"] | float | None = None
     plugins: tuple[str, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _twins(cls, data: Any) -> Any:
+        arms = data.get("arms") if isinstance(data, dict) else None
+        if not isinstance(arms, dict):
+            return data
+        copied = {name: _copy(arms, name) for name, arm in arms.items() if isinstance(arm, dict) and arm.get("twin")}
+        for name, arm in copied.items():
+            others = [o for n, o in copied.items() if o["twin"] == arm["twin"] and n != name]
+            taken = [arms[arm["twin"]].get("seed_block", 0), *(o.get("seed_block") for o in others)]
+            if arm.get("seed_block") is None:
+                arm["seed_block"] = next(i for i in itertools.count(1) if i not in taken)
+            elif arm["seed_block"] in taken:
+                raise ValueError(f"arms.{name}.seed_block is its twin's too: leave it out, a twin gets its own")
+        return {**data, "arms": {**arms, **copied}}
+
     @field_validator("arms")
     @classmethod
     def _arm_names(cls, value: dict[str, Arm]) -> dict[str, Arm]:
@@ -229,7 +247,8 @@ class Study(_Part):
                     hint = f"did you mean {near[0]}?" if near else f"arms: {', '.join(self.arms)}"
                     raise ValueError(f"comparisons[{i}].{role} '{arm}' is not an arm; {hint}")
             if c.baseline == c.candidate:
-                raise ValueError(f"comparisons[{i}] compares '{c.baseline}' with itself; an A/A arm needs its own name")
+                hint = f"a copy of it is an arm with twin = '{c.baseline}'"
+                raise ValueError(f"comparisons[{i}] compares '{c.baseline}' with itself; {hint}")
         return self
 
     @model_validator(mode="after")
@@ -245,6 +264,11 @@ class Study(_Part):
             hint = f"did you mean {near[0]}?" if near else f"swept: {', '.join(swept) or 'nothing'}"
             raise ValueError(f"tuning.check_axis '{tuning.check_axis}' is swept by no arm; {hint}")
         return self
+
+    def is_twin(self, pair: Comparison) -> bool:
+        """Whether `pair` compares an arm with its copy, or two copies of one arm."""
+        a, b = pair.baseline, pair.candidate
+        return (self.arms[a].twin or a) == (self.arms[b].twin or b)
 
     @property
     def swept_rungs(self) -> tuple[float, ...]:
@@ -266,6 +290,21 @@ class Study(_Part):
         """Digest of everything the study says: an edited study is another study over the same runs."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _copy(arms: dict[str, Any], name: str) -> dict[str, Any]:
+    """The arm `name`, a twin, with everything that it takes from its original."""
+    arm, original = arms[name], arms[name]["twin"]
+    known = [n for n, a in arms.items() if isinstance(a, dict) and not a.get("twin")]
+    if original not in known:
+        near = difflib.get_close_matches(str(original), known, n=1, cutoff=0.4)
+        what = "is a twin itself" if isinstance(original, str) and original in arms else "is not an arm"
+        hint = f"did you mean {near[0]}?" if near else f"arms: {', '.join(known)}"
+        raise ValueError(f"arms.{name}.twin '{str(original)[:60]}' {what}; {hint}")
+    for key, value in arm.items():
+        if key not in ("twin", "seed_block") and (key not in arms[original] or value != arms[original][key]):
+            raise ValueError(f"arms.{name}.{key} differs from {original}'s, whose copy it is; leave it out")
+    return {**{k: v for k, v in arms[original].items() if k != "seed_block"}, **arm}
 
 
 def read_study(path: Path) -> tuple[Study, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from isoloss.gains.result import Cost, Diagnostic, GainCurve
 
-__all__ = ["ArmSummary", "Cost", "StudyResult", "Trial"]
+__all__ = ["ArmSummary", "Carried", "Cost", "StudyResult", "Trial"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Trial:
     """One tuning trial: the swept `values` of an arm at a rung and the mean validation quality over its seeds.
 
     `quality` is None where every seed diverged; `edges` names the swept choices whose best value lies at the end of
-    what was tried (only on the chosen trial); `added` marks trials of the widening round.
+    what was tried (only on the chosen trial); `added` marks trials of the widening round, `predicted` the one that was
+    carried up from the swept rungs.
     """
 
     arm: str
@@ -26,11 +27,34 @@ class Trial:
     chosen: bool = False
     edges: tuple[str, ...] = ()
     added: bool = False
+    predicted: bool = False
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A swept choice at a rung where it was predicted: by a law of `slope` in ln C across the swept rungs.
+
+    `slope` is the least-squares `raw_slope` shrunk towards 0 by its standard error `slope_se`; `predicted` is the
+    allowed value nearest to the law's, `chosen` the best value of the check.
+    """
+
+    arm: str
+    choice: str
+    rung: float
+    slope: float
+    raw_slope: float
+    slope_se: float
+    predicted: float
+    chosen: float
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """Who an arm is: its algorithm's card and what it cost in all."""
+    """Who an arm is: its algorithm's card and what it cost in all.
+
+    `settings`: its fixed choices, those of its `innovations` (and of what it leaves out, `without`) included; `twin`:
+    the arm that it is a copy of.
+    """
 
     name: str
     algorithm: str
@@ -43,6 +67,9 @@ class ArmSummary:
     tune_flops: float
     report_runs: int
     report_flops: float
+    innovations: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    twin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +80,7 @@ class StudyResult:
     always lower-is-better: where `direction` is ``higher`` they are the distance from `best`. `missing` says in plain
     sentences what keeps a comparison from being made; `counts`: status -> runs; `provenance`: command, versions,
     hardware, ledger, study file text, wall seconds; `runs`: the run table as row dicts; `curves`: run id ->
-    (train_flops, train_loss).
+    (train_flops, train_loss); `carried`: the swept choices that were predicted at rungs beyond the swept ones.
     """
 
     study: str
@@ -76,6 +103,7 @@ class StudyResult:
     runs: tuple[dict[str, Any], ...] = ()
     curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
     best: float = 0.0
+    carried: tuple[Carried, ...] = ()
 
     def shown(self, loss: float) -> float:
         """A quality inside `comparisons` as people see it."""

@@ -219,6 +219,41 @@ _MEANINGS: dict[str, Meaning] = {
         "Beyond the data the answer depends on the law more than on the runs; beyond two decades none is given.",
         "Buy a larger rung, or quote the interval and its distance.",
     ),
+    "aa-fails": Meaning(
+        "An arm differs from its own copy",
+        "The pipeline treats the two differently, or this is the one time in twenty.",
+        "Look for what differs (seeds, tuning, data); add seeds before you believe any gain of this size.",
+    ),
+    "aa-holds": Meaning(
+        "An arm equals its own copy",
+        "The whole pipeline, tuning included, finds no gain where there is none.",
+        "Nothing.",
+    ),
+    "diverged-rungs": Meaning(
+        "Reported runs diverged",
+        "A run without a quality counts as a miss, so its arm's curve is worse than its other runs say.",
+        "Look at the learning rates chosen at that rung; an arm that diverges needs a lower one.",
+    ),
+    "diverged-trials": Meaning(
+        "Tuning trials diverged",
+        "A trial that diverges is never chosen; it marks where an arm becomes unstable.",
+        "Nothing, unless every value but one diverged.",
+    ),
+    "law-missed": Meaning(
+        "The choice carried up was not the best one",
+        "At a rung that was not swept whole the best value lies away from the prediction.",
+        "Raise `swept_rungs` by one, or check more values.",
+    ),
+    "same-runs": Meaning(
+        "Two arms are the same runs",
+        "An arm compared with itself has a gain of one by construction.",
+        "Change one of them, or make it a twin.",
+    ),
+    "untuned-innovation": Meaning(
+        "A setting of an innovation was not tuned",
+        "Its number was taken from a paper at another scale; another value might gain more.",
+        "Sweep that choice in its arm.",
+    ),
 }
 
 

@@ -1,0 +1,213 @@
+"""Cautions about a study that its own runs give rise to: tuning, misses, copies, accounting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import polars as pl
+
+from isoloss.algorithms.innovation import innovations
+from isoloss.gains.analysis import Carried, Cost, Trial
+from isoloss.gains.elsewhere import bought_elsewhere
+from isoloss.gains.result import Diagnostic, GainCurve
+from isoloss.ledger.table import RunTable
+from isoloss.planning.tuning import tuned
+from isoloss.study import Study
+
+#: 6 N D (parameters x examples) and counted FLOPs further apart than this are worth a word.
+SIX_ND_TOLERANCE = 0.05
+#: Up to so many passes, repeated data is about as good as fresh (Muennighoff et al. 2023, arXiv 2305.16264).
+EPOCHS_AS_GOOD_AS_FRESH = 4
+
+
+def diagnose(
+    study: Study,
+    table: RunTable,
+    trials: Sequence[Trial],
+    carried: Sequence[Carried],
+    costs: tuple[Cost, ...],
+    comparisons: list[GainCurve],
+) -> list[Diagnostic]:
+    """Every caution about `study` that its own runs give rise to."""
+    found = _tuning(study, trials, carried) + _innovations(study) + _misses(study, table) + _copies(table, comparisons)
+    if len(study.comparisons) > 2:
+        found.append(
+            Diagnostic(
+                "many-comparisons",
+                "info",
+                f"{len(study.comparisons)} comparisons are each made at 95%, uncorrected: the more are "
+                "made, the likelier that one interval misses.",
+                {"comparisons": len(study.comparisons)},
+            )
+        )
+    found += bought_elsewhere(comparisons, costs)
+    return found + _accounting(study, table)
+
+
+def _tuning(study: Study, trials: Sequence[Trial], carried: Sequence[Carried]) -> list[Diagnostic]:
+    found = []
+    for arm in tuned(study):
+        at = [t for t in trials if t.arm == arm and t.edges]
+        if at:
+            where = "; ".join(f"{', '.join(t.edges)} at rung {t.rung:.3g}" for t in at)
+            found.append(
+                Diagnostic(
+                    "best-at-edge",
+                    "warning",
+                    f"{arm}: the best value lies at the edge of what was tried ({where}), so it may be under-tuned.",
+                    {"arm": arm, "rungs": [t.rung for t in at]},
+                )
+            )
+    for rung in study.ladder.rungs:
+        counts = {a: sum(t.arm == a and t.rung == rung for t in trials) for a in tuned(study)}
+        if len(set(counts.values())) > 1:
+            said = ", ".join(f"{a} {n}" for a, n in counts.items())
+            found.append(
+                Diagnostic(
+                    "unequal-trials", "warning", f"Arms had unequal tuning trials at rung {rung:.3g}: {said}.", counts
+                )
+            )
+    untuned = [a for a in study.arms if not study.arms[a].sweep]
+    if untuned:
+        found.append(
+            Diagnostic(
+                "untuned-arm",
+                "warning",
+                f"Not tuned at all: {', '.join(untuned)}. An untuned baseline makes any candidate look good.",
+                {"arms": untuned},
+            )
+        )
+    for arm in tuned(study):
+        far = [c for c in carried if c.arm == arm and _missed(study, trials, c)]
+        if far:
+            said = "; ".join(
+                f"{c.choice} at rung {c.rung:.3g}: predicted {c.predicted:.3g}, best {c.chosen:.3g}" for c in far
+            )
+            message = f"{arm}: the law that carries swept choices up the ladder missed ({said}): sweep one rung more."
+            found.append(Diagnostic("law-missed", "warning", message, {"arm": arm, "rungs": [c.rung for c in far]}))
+    return found
+
+
+def _missed(study: Study, trials: Sequence[Trial], c: Carried) -> bool:
+    """Whether the best value lies more than a step from the prediction, or at the edge of the widened check too."""
+    step = math.log(study.arms[c.arm].sweep[c.choice].ratio)
+    again = any(t.arm == c.arm and t.rung == c.rung and c.choice in t.edges for t in trials)
+    return abs(math.log(c.chosen / c.predicted)) > 1.01 * step or again
+
+
+def _innovations(study: Study) -> list[Diagnostic]:
+    """Numbers that come with an innovation (a window, a cap) and that its arm does not sweep."""
+    fixed: dict[str, dict[str, float]] = {}
+    for arm in study.arms.values():
+        for name in arm.innovations if arm.twin is None else ():
+            for key, value in innovations.get(name).new.items():
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if number and not any(key in other.sweep for other in study.arms.values() if name in other.innovations):
+                    fixed.setdefault(name, {})[key] = arm.settings.get(key, value)
+    if not fixed:
+        return []
+    said = "; ".join(
+        f"{name} at {', '.join(f'{k} = {v:g}' for k, v in values.items())}" for name, values in fixed.items()
+    )
+    message = f"Never tuned on their own, so their gains are lower bounds at best: {said}."
+    return [Diagnostic("untuned-innovation", "info", message, fixed)]
+
+
+def _misses(study: Study, table: RunTable) -> list[Diagnostic]:
+    found = []
+    failed = table.frame.filter(pl.col("status") == "failed")
+    if failed.height:
+        found.append(
+            Diagnostic(
+                "failed-runs",
+                "error",
+                f"{failed.height} runs failed and count as misses; running the study again tries them once more.",
+                {"run_ids": failed["run_id"].to_list()},
+            )
+        )
+    for purpose, severity in (("report", "warning"), ("tune", "info")):
+        rows = table.frame.filter(pl.col("purpose") == purpose)
+        counts = rows.group_by("arm", "rung", maintain_order=True).agg(
+            (pl.col("status") == "diverged").sum().alias("lost"), pl.len().alias("of")
+        )
+        cells = [r for r in counts.sort("rung", maintain_order=True).iter_rows(named=True) if r["lost"]]
+        if cells:
+            cells.sort(key=lambda r: list(study.arms).index(r["arm"]))
+            said = "; ".join(f"{r['arm']} at rung {r['rung']:.3g}: {r['lost']} of {r['of']}" for r in cells)
+            what = "Reported runs diverged and count as misses" if purpose == "report" else "Tuning trials diverged"
+            ids = rows.filter(pl.col("status") == "diverged")["run_id"].to_list()
+            code = "diverged-rungs" if purpose == "report" else "diverged-trials"
+            found.append(Diagnostic(code, severity, f"{what} ({said}).", {"cells": cells, "run_ids": ids}))  # type: ignore[arg-type]
+    return found
+
+
+def _copies(table: RunTable, comparisons: list[GainCurve]) -> list[Diagnostic]:
+    """What A/A comparisons say of the pipeline, and comparisons of runs with themselves."""
+    found = []
+    ids = {
+        str(arm): set(rows["run_id"])
+        for (arm,), rows in table.frame.filter(pl.col("purpose") == "report").group_by("arm")
+    }
+    for curve in comparisons:
+        pair = {"baseline": curve.baseline, "candidate": curve.candidate}
+        shared = ids.get(curve.baseline, set()) & ids.get(curve.candidate, set())
+        if shared:
+            message = (
+                f"{curve.candidate} and {curve.baseline} share {len(shared)} runs: they are one algorithm under two "
+                f"names. A copy for an A/A comparison is an arm with twin = '{curve.baseline}'."
+            )
+            found.append(Diagnostic("same-runs", "error", message, pair | {"runs": len(shared)}))
+        span = curve.verdict.interval
+        if not curve.twin or span is None:
+            continue
+        said = f"{curve.candidate} is a copy of {curve.baseline} (A/A): the interval of its gain, {_span(span)},"
+        if span[0] <= 1 <= span[1]:
+            found.append(Diagnostic("aa-holds", "info", f"{said} holds 1, as it should.", pair | {"interval": span}))
+        else:
+            message = f"{said} leaves 1 out: chance (1 in 20), or seeds, tuning or data treat the two differently."
+            found.append(Diagnostic("aa-fails", "error", message, pair | {"interval": span}))
+    return found
+
+
+def _span(interval: tuple[float, float]) -> str:
+    low, high = (f"{v:.3g}×" for v in interval)
+    return f"{low} to {high}" if math.isfinite(interval[1]) else f"over {low}"
+
+
+def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:
+    found = []
+    if study.ladder.resource == "train_flops":
+        frame = table.frame.filter((pl.col("purpose") == "report") & (pl.col("status") == "finished"))
+        ratios = {}
+        for arm in study.arms:
+            rows = frame.filter(pl.col("arm") == arm)
+            six_nd = 6 * rows["parameters"] * rows["examples"]
+            if (ratio := (six_nd / rows["train_flops"]).mean()) is not None:
+                ratios[arm] = float(ratio)  # type: ignore[arg-type]
+        off = {a: r for a, r in ratios.items() if abs(r - 1) > SIX_ND_TOLERANCE}
+        if off:
+            said = ", ".join(f"{a} {r:.2f}" for a, r in off.items())
+            found.append(
+                Diagnostic(
+                    "six-nd-differs",
+                    "info",
+                    f"6ND is not the counted FLOPs (ratio: {said}); every figure here uses the counted ones.",
+                    {"ratios": ratios},
+                )
+            )
+    repeated = table.frame.filter(pl.col("examples") > pl.col("unique_examples"))
+    if repeated.height and study.ladder.resource == "train_flops":
+        epochs = repeated.select("arm", "rung", (pl.col("examples") / pl.col("unique_examples")).alias("epochs"))
+        most = epochs.sort("epochs", descending=True).row(0, named=True)
+        much = most["epochs"] > EPOCHS_AS_GOOD_AS_FRESH
+        message = (
+            f"The data is smaller than the ladder needs: {repeated.height} runs repeat it, most of all {most['arm']} "
+            f"at rung {most['rung']:.3g} ({most['epochs']:.1f} epochs)."
+        )
+        if much:
+            message += f" Beyond {EPOCHS_AS_GOOD_AS_FRESH:g} epochs repeated data is worth less than fresh data."
+        arms = {str(arm): float(rows["epochs"].max()) for (arm,), rows in epochs.group_by("arm")}  # type: ignore[arg-type]
+        details = {"epochs": most["epochs"], "arms": dict(sorted(arms.items()))}
+        found.append(Diagnostic("repeated-data", "warning" if much else "info", message, details))
+    return found
