@@ -30,7 +30,12 @@ def diagnose(
     comparisons: list[GainCurve],
 ) -> list[Diagnostic]:
     """Every caution about `study` that its own runs give rise to."""
-    found = _tuning(study, trials, carried) + _innovations(study) + _misses(study, table) + _copies(table, comparisons)
+    found = (
+        _tuning(study, trials, carried)
+        + _innovations(study)
+        + _misses(study, table)
+        + _copies(study, table, comparisons)
+    )
     if len(study.comparisons) > 2:
         found.append(
             Diagnostic(
@@ -142,22 +147,24 @@ def _misses(study: Study, table: RunTable) -> list[Diagnostic]:
     return found
 
 
-def _copies(table: RunTable, comparisons: list[GainCurve]) -> list[Diagnostic]:
+def _copies(study: Study, table: RunTable, comparisons: list[GainCurve]) -> list[Diagnostic]:
     """What A/A comparisons say of the pipeline, and comparisons of runs with themselves."""
     found = []
     ids = {
         str(arm): set(rows["run_id"])
         for (arm,), rows in table.frame.filter(pl.col("purpose") == "report").group_by("arm")
     }
-    for curve in comparisons:
-        pair = {"baseline": curve.baseline, "candidate": curve.candidate}
-        shared = ids.get(curve.baseline, set()) & ids.get(curve.candidate, set())
+    for c in study.comparisons:
+        shared = ids.get(c.baseline, set()) & ids.get(c.candidate, set())
         if shared:
             message = (
-                f"{curve.candidate} and {curve.baseline} share {len(shared)} runs: they are one algorithm under two "
-                f"names. A copy for an A/A comparison is an arm with twin = '{curve.baseline}'."
+                f"{c.candidate} and {c.baseline} share {len(shared)} runs: they are one algorithm under two names. "
+                f"A copy for an A/A comparison is an arm with twin = '{c.baseline}'."
             )
-            found.append(Diagnostic("same-runs", "error", message, pair | {"runs": len(shared)}))
+            details = {"baseline": c.baseline, "candidate": c.candidate, "runs": len(shared)}
+            found.append(Diagnostic("same-runs", "error", message, details))
+    for curve in comparisons:
+        pair = {"baseline": curve.baseline, "candidate": curve.candidate}
         span = curve.verdict.interval
         if not curve.twin or span is None:
             continue
