@@ -185,9 +185,9 @@ def test_a_future_byte_never_changes_an_earlier_prediction(name, task):
     algorithm, choices = resolved(name, task, 3e9, width=20, steps=1)
     torch.manual_seed(0)
     model = algorithm.build(task, choices, 0).model
-    tokens = torch.randint(task.vocabulary, (2, 64), generator=torch.Generator().manual_seed(1))
+    tokens = torch.randint(task.vocabulary("bytes"), (2, 64), generator=torch.Generator().manual_seed(1))
     changed = tokens.clone()
-    changed[:, 40] = (changed[:, 40] + 1) % task.vocabulary
+    changed[:, 40] = (changed[:, 40] + 1) % task.vocabulary("bytes")
     with torch.no_grad():
         before, after = model(tokens, None)[0], model(changed, None)[0]
     assert torch.equal(before[:, :40], after[:, :40])
@@ -240,7 +240,7 @@ def test_an_lstm_costs_its_recurrent_cell_beyond_embedding_and_head(task):
     trainee = algorithm.build(task, choices, 0)
     with FlopCounter() as counter:
         trainee.loss(next(trainee.batches)).backward()
-    head = 6 * task.vocabulary * 32 * 512
+    head = 6 * task.vocabulary("bytes") * 32 * 512
     cell = 6 * 8 * 32 * 32 * 512
     assert counter.total == pytest.approx(head + cell, rel=0.1)
     assert counter.total > head + cell
@@ -253,7 +253,7 @@ def test_the_rung_sets_size_and_steps(name, budget, batch_tokens, task):
     algorithm, choices = resolved(name, task, budget, batch_tokens=batch_tokens)
     assert algorithm.train_flops(task, choices) == pytest.approx(budget, rel=0.02)
     with torch.device("meta"):
-        parameters = sum(p.numel() for p in algorithm.model(task.vocabulary, choices).parameters())
+        parameters = sum(p.numel() for p in algorithm.model(task.vocabulary("bytes"), choices).parameters())
     assert choices.steps * batch_tokens / parameters == pytest.approx(20, rel=0.2)
     assert algorithm.resolve(task, Rung("train_flops", budget), choices) == choices
 
@@ -326,7 +326,7 @@ def test_an_idea_of_ones_own_takes_a_short_file(task, tmp_path):
         import torch.nn.functional as F
 
         from isoloss.algorithms import algorithm
-        from isoloss.algorithms.language.parts import FeedForward
+        from isoloss.algorithms.language.feed_forward import FeedForward
         from isoloss.algorithms.language.transformer import TransformerModern
 
 

@@ -151,9 +151,9 @@ innovation(
     old={"kv_heads": "all"}, new={"kv_heads": "half"},
 )  # fmt: skip
 innovation(
-    "sliding-window", field="language", title="attention within a window of 32", year=2020,
+    "sliding-window", field="language", title="attention within a window of 16 (of 64)", year=2020,
     source="Beltagy et al. 2020 (Longformer), arXiv 2004.05150",
-    old={"attention_window": None}, new={"attention_window": 32},
+    old={"attention_window": None}, new={"attention_window": 16},
 )  # fmt: skip
 innovation(
     "gated-attention", field="language", title="gated attention output", year=2025,

@@ -37,7 +37,7 @@ class GatedDelta(Mixer):
         self.control = nn.Linear(width, 2 * self.heads, bias=False)
         self.norm = RMSNorm(self.head)
         self.out = nn.Linear(width, width, bias=bias)
-        memory = torch.logspace(*(math.log10(m) for m in MEMORY), self.heads)
+        memory = torch.logspace(math.log10(MEMORY[0]), math.log10(MEMORY[1]), self.heads)
         self.forget = nn.Parameter(torch.log(torch.expm1(1 / memory)))  # softplus of it is 1 / memory
 
     @classmethod

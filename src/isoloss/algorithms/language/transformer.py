@@ -82,13 +82,9 @@ class TransformerLanguageModel(LanguageModel):
     def matrices(self) -> list[nn.Parameter]:
         """Weights of the layers inside blocks and of the heads for tokens further ahead; no router, no gate."""
         apart = ("router", "gate", "control")
-        named = [
-            (name, m)
-            for part in (self.blocks, self.head.ahead)
-            for name, m in part.named_modules()
-            if isinstance(m, nn.Linear)
-        ]
-        return [m.weight for name, m in named if name.rpartition(".")[2] not in apart]
+        layers = [(n, m) for part in (self.blocks, self.head.ahead) for n, m in part.named_modules()]
+        inside = [m for n, m in layers if isinstance(m, nn.Linear) and n.rpartition(".")[2] not in apart]
+        return [parameter for m in inside for name, parameter in m.named_parameters() if name == "weight"]
 
     def _features(self, tokens_bt: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
         x_btd = self.embedding(tokens_bt) * self.scale
