@@ -26,6 +26,9 @@ WhereFlag = Annotated[
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON instead of text.")]
 OutFlag = Annotated[Path, typer.Option("--out", help="Folder for reports; each study gets a folder in it.")]
+ResultsFlag = Annotated[
+    Path | None, typer.Option("--results", help="Folder of study cards (card.json). Default: results in this folder.")
+]
 WorkersFlag = Annotated[
     int | None, typer.Option("--workers", "-j", min=1, help="Worker processes, one thread each. Default: one a core.")
 ]

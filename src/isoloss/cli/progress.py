@@ -18,6 +18,7 @@ from isoloss.cli.flags import (
     OutFlag,
     QualityFlag,
     ResourceFlag,
+    ResultsFlag,
     RungFlag,
     RunsPath,
     SeedFlag,
@@ -192,6 +193,7 @@ def origin(
     ho: Annotated[
         Path | None, typer.Option(help="A table of perplexity, year, parameters, tokens to refit Ho et al. 2024 to.")
     ] = None,
+    results: ResultsFlag = None,
     out: OutFlag = Path("reports"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -218,6 +220,7 @@ def origin(
             moe=moe,
             data=data,
             ho=ho,
+            results=results,
         )
     if as_json:
         print_json(api.origin_json(found))
@@ -231,9 +234,7 @@ def origin(
 @app.command()
 def atlas(
     field: Annotated[str, typer.Option(help="Field of learning, such as language, or all.")] = "language",
-    results: Annotated[
-        Path | None, typer.Option(help="Folder of study cards. Default: results in this folder.")
-    ] = None,
+    results: ResultsFlag = None,
     ledger: Annotated[
         str | None, typer.Option("--ledger", help="Also every study of this run database: a file, or a URL.")
     ] = None,

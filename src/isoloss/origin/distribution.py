@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from isoloss.evidence.cards import CardComparison, FiledCard, of_innovation
 from isoloss.evidence.claims import claims, constants
 from isoloss.origin.consistent import consistent
 from isoloss.origin.published import published
@@ -21,8 +22,11 @@ SMALL_STEP = 1.05  # about what one run can resolve at 1e15 FLOP: seeds there sc
 DRAWS = 20_000
 
 
-def distribution() -> Distribution:
-    """Moments of single log gains, tests for jumps in the accounting under each index, and the table of claims."""
+def distribution(cards: Sequence[FiledCard] = ()) -> Distribution:
+    """Moments of single log gains, tests for jumps in the accounting under each index, and the table of claims.
+
+    What was measured here is taken from `cards`.
+    """
     period = published().accounts[-1]
     singles = [
         SingleGain(str(c.more["title"]), int(c.more["introduced"]), c.value, 1e15, True)
@@ -36,7 +40,7 @@ def distribution() -> Distribution:
     ]
     gains = (*singles, *large)
     logs = np.log([g.gain for g in gains])
-    found = claim_rows()
+    found = claim_rows(cards)
     both = [np.log(c.later / c.claimed) for c in found if c.claimed and c.later]
     shrinking = sum(x < 0 for x in both)
     note = (
@@ -99,18 +103,28 @@ def largest_piece(share: float, n: int) -> float:
     return float(min(1.0, max(0.0, sum(terms))))
 
 
-def claim_rows() -> tuple[Claim, ...]:
-    """Every claim of claims.toml, by year."""
+def claim_rows(cards: Sequence[FiledCard] = ()) -> tuple[Claim, ...]:
+    """Every claim of claims.toml that names a gain, by year; ours is the headline of the card of the largest scale."""
     rows = []
-    for entry in claims("claims").values():
-        claimed, later, ours = (entry.get(k) for k in ("claimed", "later", "ours"))
+    for name, entry in claims("claims").items():
+        claimed, later = (entry.get(k) for k in ("claimed", "later"))
+        measured = of_innovation(cards, name)
+        ours = measured[0][1].headline if measured else None
+        if claimed is None and later is None and ours is None:
+            continue
         rows.append(
             Claim(
                 entry["title"], entry["year"], entry["resource"],
                 claimed and float(claimed["gain"]), f"{claimed['paper']}; {claimed['scale']}" if claimed else "",
                 later and float(later["gain"]), f"{later['paper']}; {later['scale']}" if later else "",
-                ours and float(ours["gain"]), (ours["interval"][0], ours["interval"][1]) if ours else None,
-                f"{ours['scale']} ({ours['from']})" if ours else "", entry["trend"], entry["check"],
+                None if ours is None else ours.gain, None if ours is None else ours.interval,
+                "" if ours is None else _where(*measured[0]), entry["trend"], entry["check"],
             )
         )  # fmt: skip
     return tuple(sorted(rows, key=lambda c: (c.year, c.name)))
+
+
+def _where(filed: FiledCard, comparison: CardComparison) -> str:
+    """At which budget and in which study a headline was measured."""
+    top = comparison.headline
+    return f"{top.at:.2g} {filed.card.resource}, index {top.index} ({filed.card.study})" if top is not None else ""

@@ -141,6 +141,50 @@ class LadderPoint:
 
 
 @dataclass(frozen=True)
+class OurGain:
+    """One measured gain of our own ladder beside what the printed laws foretell at that budget under that index.
+
+    `gain` is None where only a bound is known (`interval` has it, and `region` is ``censored``).
+    """
+
+    innovation: str
+    old: str
+    new: str
+    study: str
+    index: Literal["old", "new"]
+    at: float
+    gain: float | None
+    interval: Interval | None
+    region: str
+    foretold: float
+
+
+@dataclass(frozen=True)
+class OurRung:
+    """One arm of our own at one budget: its quality in `unit`, the mean over `runs`."""
+
+    arm: str
+    study: str
+    task: str
+    budget: float
+    quality: float
+    unit: str
+    interval: Interval
+    runs: int
+
+
+@dataclass(frozen=True)
+class OurLadder:
+    """Our ladder from study cards, and the printed laws over its budgets; `note` says why where there is none."""
+
+    gains: tuple[OurGain, ...]
+    rungs: tuple[OurRung, ...]
+    laws: tuple[LadderPoint, ...]
+    files: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True)
 class Consistent:
     """The accounting under every index at one budget, and what goes with it.
 
@@ -431,3 +475,4 @@ class Origin:
     neighbours: tuple[Neighbour, ...]
     notes: tuple[Note, ...]
     what_if: WhatIf
+    ours: OurLadder

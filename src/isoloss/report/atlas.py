@@ -49,7 +49,11 @@ def _rows(table: Table, row: Row, unit: str) -> None:
         table.add_row(name, *quoted, Text(lacking, style="dim"), "", "", "", "")
         return
     for k, one in enumerate(row.ours):
-        cells = [measured_gain(one), scale(one).removesuffix(f" {unit}"), Text(verdict(one), style=_TONES[one.level])]
+        cells: list[str | Text] = [
+            measured_gain(one),
+            scale(one).removesuffix(f" {unit}"),
+            Text(verdict(one), style=_TONES[one.level]),
+        ]
         cells += [words.plain(one.study, 24), f"{one.runs}"]
         table.add_row(name if k == 0 else "", *(quoted if k == 0 else ("", "")), *cells)
 

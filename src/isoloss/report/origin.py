@@ -22,6 +22,7 @@ def print_origin(found: Origin, console: Console) -> None:
     _accounts(found, console)
     _combined(found, console)
     _allocation(found, console)
+    _ours(found, console)
     _uncertain(found, console)
     _growth(found, console)
     _distribution(found, console)
@@ -109,6 +110,32 @@ def _allocation(found: Origin, console: Console) -> None:
         for p in found.consistent.ladder
     ]  # fmt: skip
     _show(console, "Transformers over the LSTM by the printed laws", laws, rows)
+
+
+def _ours(found: Origin, console: Console) -> None:
+    ours = found.ours
+    if not ours.gains:
+        _heading(console, "Our own ladder")
+        _say(console, ours.note, "yellow")
+        return
+    head = ("step", "at (FLOP)", "index", "ours", "95%", "printed law")
+    rows: Rows = [
+        (f"{g.old} to {g.new}", words.scientific(g.at), g.index, words.times(g.gain), words.span(g.interval),
+         words.times(g.foretold))
+        for g in ours.gains
+        if g.gain is not None
+    ]  # fmt: skip
+    _show(console, "Our own ladder, and the printed laws carried down to it", head, rows)
+    head = ("arm", "at (FLOP)", "quality", "95%", "runs", "study")
+    rows = [
+        (r.arm, words.scientific(r.budget), f"{words.quality(r.quality)} {r.unit}", words.limits(r.interval),
+         str(r.runs), r.study)
+        for r in ours.rungs
+    ]  # fmt: skip
+    _show(console, "The runs behind it", head, rows)
+    bounds = sum(g.gain is None for g in ours.gains)
+    if bounds:
+        _say(console, f"{words.plural(bounds, 'more budget')} with a bound only: see --json, or the page.", "dim")
 
 
 def _uncertain(found: Origin, console: Console) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.gains.result import to_json
-from isoloss.origin.result import Account, Origin
+from isoloss.origin.result import Account, Origin, OurLadder
 from isoloss.origin.stack import EXPERTS, TRANSFORMER
 from isoloss.report import origin_tables as sheets
 from isoloss.report import words
@@ -24,6 +24,7 @@ from isoloss.report.figures.origin import (
     figure_ladder,
     told,
 )
+from isoloss.report.figures.origin_ladder import figure_our_ladder
 from isoloss.report.figures.origin_spread import figure_claims, figure_singles, figure_specifications
 from isoloss.report.page import Shelf, embedded, palette_css, script_bundle, template_text
 
@@ -119,6 +120,7 @@ def _context(result: Origin, shelf: Shelf) -> dict[str, Any]:
         "combined": sheets.combined_table(result.consistent.combined),
         "ladder": {i: shelf.add(figure_ladder(result.consistent.ladder, i), 400) for i in ("old", "new")},
         "ladder_table": sheets.ladder_table(result.consistent.ladder),
+        "ours": _ours(result, shelf),
         "allocation": shelf.add(figure_allocation(result.consistent.allocation), 400),
         "allocation_tables": sheets.allocation_tables(result.consistent.allocation),
         "allocation_notes": [told(n, 400) for n in result.consistent.allocation.notes],
@@ -156,6 +158,37 @@ def _context(result: Origin, shelf: Shelf) -> dict[str, Any]:
         ],
         "standings": [(s, sum(n.standing == s for n in result.notes)) for s in _STANDINGS],
     }
+
+
+def _ours(result: Origin, shelf: Shelf) -> dict[str, Any]:
+    """Our own ladder: two figures and two tables, or the sentence that says why there is none."""
+    ours = result.ours
+    if not ours.gains:
+        return {"note": told(ours.note, 400)}
+    return {
+        "note": "",
+        "said": _ours_said(ours),
+        "figures": {i: shelf.add(figure_our_ladder(ours, i), 400) for i in ("old", "new")},
+        "tables": (sheets.our_gain_table(ours), sheets.our_rung_table(ours)),
+        "files": [words.plain(f, 200) for f in ours.files],
+    }
+
+
+def _ours_said(ours: OurLadder) -> str:
+    """The largest measured gain of the modern Transformer over the LSTM, and what the law foretells there."""
+    both = [g for g in ours.gains if g.innovation == "transformer" and g.gain is not None]
+    if not both:
+        return (
+            "No gain of the modern Transformer over the LSTM was measured inside both ladders; bounds are in the table."
+        )
+    top = max((g for g in both if g.index == "old"), key=lambda g: g.at, default=max(both, key=lambda g: g.at))
+    who = "the LSTM’s" if top.index == "old" else "the Transformer’s"
+    inside = top.interval is not None and top.interval[0] <= top.foretold <= top.interval[1]
+    return (
+        f"At {words.amount(top.at, 'FLOP')} of {who} budget our modern Transformer gains {factor(top.gain)} "
+        f"({words.span(top.interval)}) over our LSTM. The printed law, carried that far below the paper’s runs, gives "
+        f"{factor(top.foretold)}, {'inside' if inside else 'outside'} our interval."
+    )
 
 
 def _accounts(result: Origin) -> Figure:

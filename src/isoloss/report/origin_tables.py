@@ -16,6 +16,7 @@ from isoloss.origin.result import (
     LadderPoint,
     Neighbour,
     Origin,
+    OurLadder,
     SingleGain,
     Specification,
 )
@@ -89,6 +90,28 @@ def ladder_table(points: Sequence[LadderPoint]) -> Sheet:
     return _sheet(
         "Transformers over the LSTM", columns, rows, ["measured" if p.measured else "extrapolated" for p in points]
     )
+
+
+def our_gain_table(ours: OurLadder) -> Sheet:
+    """Our gains at each budget beside what the printed laws foretell there."""
+    rows = [
+        (f"{g.old} to {g.new}", _budget(g.at), g.index,
+         factor(g.gain) if g.gain is not None else words.span_times(g.interval),
+         words.span_times(g.interval) if g.gain is not None else "bound", factor(g.foretold), told(g.study, 40))
+        for g in ours.gains
+    ]  # fmt: skip
+    columns = "step|#at|index|#ours|#95%|#printed law, extrapolated|study"
+    return _sheet("our gains and the printed laws", columns, rows, ["measured" for _ in rows])
+
+
+def our_rung_table(ours: OurLadder) -> Sheet:
+    """The quality of each arm of our ladder at each budget."""
+    rows = [
+        (told(r.arm, 40), _budget(r.budget), f"{words.quality(r.quality)} {words.plain(r.unit, 30)}".strip(),
+         words.limits(r.interval), str(r.runs), told(f"{r.study}, {r.task}", 80))
+        for r in ours.rungs
+    ]  # fmt: skip
+    return _sheet("our runs", "arm|#at|#quality|#95%|#runs|study", rows)
 
 
 def allocation_tables(allocation: Allocation) -> tuple[Sheet, ...]:

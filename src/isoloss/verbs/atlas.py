@@ -122,21 +122,17 @@ def atlas(
     in one line naming file and field, `UnknownNameError` for a field of which nothing is known.
     """
     from isoloss.algorithms.innovation import innovations
-    from isoloss.evidence.cards import read_cards
     from isoloss.evidence.claims import claims
 
-    folder = Path(RESULTS if results is None else results)
-    if results is not None and not folder.is_dir():
-        raise TableError(folder, "is no folder of results", "name one that holds card.json files, such as reports")
-    found, notes = list(read_cards(folder)), []
+    found, notes = list(filed_cards(results)), list[str]()
     if ledger is not None:
         mine, notes = _ledger_cards(ledger)
         held = {c.card.study_id for c in mine}
         found = [*mine, *(c for c in found if c.card.study_id not in held or not c.card.study_id)]
     if not found:
         notes.append(
-            f"Nothing measured: no {folder}/*/card.json. `isoloss run STUDY.toml` writes a card beside its page; then "
-            "isoloss atlas --results reports."
+            f"Nothing measured: no {results or RESULTS}/*/card.json. `isoloss run STUDY.toml` writes a card beside its "
+            "page; then isoloss atlas --results reports."
         )
     entries = claims("claims")
     known = {n: innovations.get(n) for n in innovations.names()}
@@ -152,6 +148,16 @@ def atlas(
     rows.sort(key=lambda r: (not r.ours, not r.registered, r.year or 0, r.name))
     twins = tuple(_measured(f, c) for f in found for c in f.card.comparisons if c.twin)
     return Atlas(field or "every field", tuple(rows), twins, tuple(f.file for f in found), tuple(notes))
+
+
+def filed_cards(results: str | os.PathLike[str] | None) -> tuple[FiledCard, ...]:
+    """The cards in the folder `results`, which must be there where it is named; by default ``results`` here."""
+    from isoloss.evidence.cards import read_cards
+
+    folder = Path(RESULTS if results is None else results)
+    if results is not None and not folder.is_dir():
+        raise TableError(folder, "is no folder of results", "name one that holds card.json files, such as reports")
+    return read_cards(folder)
 
 
 def atlas_json(found: Atlas) -> dict[str, Any]:

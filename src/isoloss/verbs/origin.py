@@ -30,6 +30,7 @@ def origin(
     moe: float | None = None,
     data: str | os.PathLike[str] | None = None,
     ho: str | os.PathLike[str] | None = None,
+    results: str | os.PathLike[str] | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Origin:
     """The accounting of "On the Origin of Algorithmic Progress in AI", done under every index, and your own what-if.
@@ -39,8 +40,9 @@ def origin(
     or a CSV of budget (of the algorithm before it), gain and, if known, low and high; they come last. `swiglu` puts
     back the factor that the published stack left out, `moe` replaces its factor 2. `data`: the folder of the authors'
     curves, for intervals; by default where `isoloss fetch gundlach` puts them. `ho`: a table of
-    published perplexities to which model 7 of Ho et al. 2024 is refitted. Only `what_if` of the answer depends on
-    the arguments before `data`. Raises `IsolossError` in one line.
+    published perplexities to which model 7 of Ho et al. 2024 is refitted. `results`: a folder of study cards, for our
+    own ladder and gains; by default the folder ``results`` here, if there is one. Only `what_if` of the answer depends
+    on the arguments before `data`. Raises `IsolossError` in one line.
 
     Source: Gundlach et al. 2025, arXiv 2511.21622.
     """
@@ -50,10 +52,12 @@ def origin(
     from isoloss.origin.ho import refit
     from isoloss.origin.neighbours import neighbours
     from isoloss.origin.notes import notes
+    from isoloss.origin.ours import our_ladder
     from isoloss.origin.published import published
     from isoloss.origin.result import Origin
     from isoloss.origin.uncertain import uncertain
     from isoloss.origin.what_if import what_if
+    from isoloss.verbs.atlas import filed_cards
 
     if len(years) != 2 or any(int(y) != y for y in years):
         raise TableError("years", f"{years!r} is no span of years", "give two, such as (2013, 2025)")
@@ -62,12 +66,14 @@ def origin(
         reference, float(budget), (first, last), float(compute_growth), index, swiglu=swiglu, moe=moe,
         added=[_piece(name, gain, last) for name, gain in (add or {}).items()],
     )  # fmt: skip
+    cards = filed_cards(results)
     account, indexed, seen, who = published(), consistent(), growth(), benefits()
     others = neighbours() if ho is None else (*neighbours(), refit(ho))
     spread = uncertain(None if data is None else Path(data), tick)
     return Origin(
         "On the Origin of Algorithmic Progress in AI", "Gundlach et al. 2025, arXiv 2511.21622v1", account, indexed,
-        spread, seen, effective(), who, distribution(), others, notes(account, indexed, spread, seen, who), asked,
+        spread, seen, effective(), who, distribution(cards), others, notes(account, indexed, spread, seen, who), asked,
+        our_ladder(cards),
     )  # fmt: skip
 
 
