@@ -14,6 +14,7 @@ from isoloss.gains.result import Diagnostic, GainCurve
 from isoloss.ledger.table import RunTable
 from isoloss.planning.tuning import tuned
 from isoloss.study import Study
+from isoloss.tasks import Task, tasks
 
 #: 6 N D (parameters x examples) and counted FLOPs further apart than this are worth a word.
 SIX_ND_TOLERANCE = 0.05
@@ -47,6 +48,7 @@ def diagnose(
             )
         )
     found += bought_elsewhere(comparisons, costs)
+    found += worse_than_guessing(table, tasks.get(study.task.name))
     return found + _accounting(study, table)
 
 
@@ -180,6 +182,29 @@ def _copies(study: Study, table: RunTable, comparisons: list[GainCurve]) -> list
 def _span(interval: tuple[float, float]) -> str:
     low, high = (f"{v:.3g}×" for v in interval)
     return f"{low} to {high}" if math.isfinite(interval[1]) else f"over {low}"
+
+
+def worse_than_guessing(table: RunTable, task: type[Task]) -> list[Diagnostic]:
+    """Reported runs that finished with a finite quality that a constant guess beats, by arm.
+
+    They stay in the table as what they are: only a loss that is not finite counts as diverged.
+    """
+    guess = task.loss(task.trivial_quality)
+    runs = table.frame.filter((pl.col("purpose") == "report") & (pl.col("status") == "finished"))
+    found = []
+    for (arm,), rows in runs.group_by("arm", maintain_order=True):
+        scored = rows.select("run_id", "rung", pl.coalesce("test", "validation").alias("quality")).drop_nulls("quality")
+        bad = [run for run in scored.iter_rows(named=True) if task.loss(run["quality"]) > guess]
+        if bad:
+            rungs = sorted({run["rung"] for run in bad})
+            message = (
+                f"{arm}: {len(bad)} of {scored.height} runs ended worse than a constant guess "
+                f"({task.trivial_quality:.3g} {task.unit}), at rung {', '.join(f'{x:.3g}' for x in rungs)}: "
+                "training went astray there."
+            )
+            details = {"arm": arm, "rungs": rungs, "run_ids": [run["run_id"] for run in bad]}
+            found.append(Diagnostic("worse-than-guessing", "warning", message, details))
+    return found
 
 
 def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:

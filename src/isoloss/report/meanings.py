@@ -254,6 +254,11 @@ _MEANINGS: dict[str, Meaning] = {
         "Its number was taken from a paper at another scale; another value might gain more.",
         "Sweep that choice in its arm.",
     ),
+    "worse-than-guessing": Meaning(
+        "Runs ended worse than a constant guess",
+        "Their quality is finite, so they count as they are and drag their arm's curve; the algorithm did not learn.",
+        "Lower the learning rate, or look at their loss curves before you quote a gain of this arm.",
+    ),
 }
 
 
