@@ -23,6 +23,10 @@ def corpus(
         rows = api.corpora()
         print_json(rows) if as_json else print_corpora(rows, screen())
         return
-    with BuildProgress(errors()) as live:
-        built = api.build_corpus(name, progress=live.update)
+    try:
+        with BuildProgress(errors()) as live:
+            built = api.build_corpus(name, progress=live.update)
+    except KeyboardInterrupt:  # caught here: typer would call it "Aborted"
+        errors().print("\nisoloss: stopped. Packages that were read are kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
     print_json(built) if as_json else print_built(built, screen())

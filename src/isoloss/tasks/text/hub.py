@@ -91,7 +91,5 @@ class HubText(PinnedTask):
             raise
         except Exception as error:  # the library, its file systems and its network client each raise their own
             said = " ".join(f"{type(error).__name__}: {error}".split())[:240]
-            remedy = (
-                f"check name, config and split; without the internet, bring {path.name} from another machine's cache"
-            )
+            remedy = f"check name, config and split; offline, bring {path.name} from another machine's cache"
             raise MissingError(where, f"can't be read ({said})", remedy) from None
