@@ -27,7 +27,7 @@ needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-d
 
 #: Paragraphs that are all prose and all different.
 SENTENCES = [
-    f"This is part {'abcdefghij'[i % 10] * (i // 10 + 1)}, and it has been written only so that these tests can read it."
+    f"This is part {'abcdefghij'[i % 10] * (i // 10 + 1)}, and it has been written so that these tests can read it."
     for i in range(200)
 ]
 
