@@ -19,11 +19,12 @@ from typer.testing import CliRunner
 from isoloss import api
 from isoloss.cli import app
 from isoloss.errors import IsolossError, MissingError, TableError, UnknownNameError
+from isoloss.evidence.cards import of_innovation
 from isoloss.evidence.claims import CHECKS, claims, constants, evidence_rows, published_law, read_constants
 from isoloss.gains import compare
 from isoloss.gains.phantoms import SeedNoise, budgets_of, phantom
 from isoloss.origin.consistent import allocation_curve, consistent
-from isoloss.origin.distribution import jump_tests, largest_piece
+from isoloss.origin.distribution import claim_rows, jump_tests, largest_piece
 from isoloss.origin.growth import benefits, effective, growth
 from isoloss.origin.neighbours import neighbours
 from isoloss.origin.published import budget_of, published
@@ -31,6 +32,7 @@ from isoloss.origin.result import Account, Origin
 from isoloss.origin.uncertain import totals
 from isoloss.origin.what_if import what_if
 from isoloss.reproduce.gundlach import Fit
+from isoloss.verbs.atlas import filed_cards
 
 ROOT = Path(__file__).resolve().parents[1]
 CURVES = ROOT / "../shared/data/gundlach_experimental_progress"
@@ -266,15 +268,34 @@ def test_neighbours_in_one_currency() -> None:
             assert n.interval[0] < n.interval[1]
 
 
-def test_what_is_ours_is_in_the_results() -> None:
-    for entry in claims("claims").values():
-        if "ours" in entry:
-            mine = entry["ours"]
-            text = (ROOT / mine["from"] / "result.txt").read_text(encoding="utf-8")
-            low, high = mine["interval"]
-            assert any(f"{mine['gain']:g}×" in line and f"{low:g}–{high:g}×" in line for line in text.splitlines()), (
-                entry["title"]
-            )
+def test_what_is_ours_comes_from_the_cards() -> None:
+    cards = filed_cards(ROOT / "results")
+    rows = {c.name: c for c in claim_rows(cards)}
+    measured = {c.innovation: c.headline for f in cards for c in f.card.comparisons if c.innovation}
+    assert measured.keys() >= {"transformer", "transformer-2017", "modern"}
+    for name in measured:
+        row = rows[claims("claims")[name]["title"]]
+        top = of_innovation(cards, name)[0][1].headline
+        assert (row.ours, row.ours_interval) == (top.gain, top.interval)
+    assert all(c.ours is None for c in claim_rows())
+
+
+def test_our_ladder_stands_beside_the_printed_laws(tmp_path: Path) -> None:
+    found = api.origin(results=ROOT / "results").ours
+    assert found.files and not found.note
+    at = {(g.innovation, g.index, round(g.at, -8)): g for g in found.gains}
+    # the laws of the paper cross at about 1.8e13 FLOP, far above these budgets: there the LSTM needs less
+    assert all(g.foretold < 1 for g in found.gains if g.old == "LSTM" and g.at < 1e13)
+    assert all(g.gain is None or (g.interval and g.interval[0] <= g.gain <= g.interval[1]) for g in found.gains)
+    assert {g.index for g in at.values()} == {"old", "new"}
+    assert {r.arm for r in found.rungs} >= {"lstm", "retro", "modern"}
+    law = {p.budget: p for p in found.laws}
+    # (36.3 C^-.065 = 88 C'^-.094 at C = 1e11 and 1e12)
+    assert [law[c].modern_old for c in (1e11, 1e12)] == pytest.approx([0.2006, 0.4082], rel=DIGITS)
+    empty = api.origin(results=tmp_path).ours
+    assert not empty.gains and "isoloss run" in empty.note
+    with pytest.raises(TableError, match="no folder of results"):
+        api.origin(results=tmp_path / "none")
 
 
 # -- evidence --------------------------------------------------------------------------------------------------------

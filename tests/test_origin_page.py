@@ -27,6 +27,7 @@ from isoloss.report.page import embedded
 from isoloss.verbs.origin import origin
 from tests.example_result import HOSTILE
 
+ROOT = Path(__file__).resolve().parents[1]
 MODEL = Path(words.__file__).parent / "templates" / "origin_model.js"
 NODE = shutil.which("node")
 CHROMIUM = next(
@@ -84,7 +85,7 @@ def spread() -> Uncertain:
 
 @pytest.fixture(scope="module")
 def result() -> Origin:
-    return origin()
+    return origin(results=ROOT / "results")
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +246,7 @@ def test_accessible_outline(page: str) -> None:
     levels = [int(t[1]) for t, _ in outline.elements if re.fullmatch(r"h[1-6]", t)]
     assert levels.count(1) == 1 and all(b - a <= 1 for a, b in pairwise(levels))
     plots = [a for _, a in outline.elements if a.get("class") == "plot"]
-    assert len(plots) == 9 and all(a["aria-label"] and a["role"] == "img" for a in plots)
+    assert len(plots) == 11 and all(a["aria-label"] and a["role"] == "img" for a in plots)
     ids = [a["id"] for _, a in outline.elements if "id" in a]
     assert len(ids) == len(set(ids))
     assert {str(a["href"])[1:] for t, a in outline.elements if t == "a" and a.get("href")} <= set(ids)
@@ -273,6 +274,14 @@ def test_without_the_curves_the_page_says_how_to_get_them(result: Origin, full: 
     assert len(figures(result)) + 1 == len(figures(full)) or result.uncertain.curve
 
 
+def test_without_cards_the_page_says_how_to_measure_a_ladder(result: Origin, tmp_path: Path) -> None:
+    bare = origin(results=tmp_path)
+    shown = Outline(render_origin_page(bare)).visible
+    assert bare.ours.note in shown and "printed law, carried" not in shown
+    assert len(figures(bare)) == len(figures(result)) - 2
+    assert "printed law, carried that far below" in Outline(render_origin_page(result)).visible
+
+
 def test_hostile_text_stays_text(full: Origin) -> None:
     claims = (Claim(HOSTILE, 2024, HOSTILE, 2.0, HOSTILE, 1.5, HOSTILE, None, None, HOSTILE, HOSTILE, "read"),)
     hostile = replace(
@@ -294,7 +303,7 @@ def test_figures_become_svg_and_say_what_was_measured(full: Origin) -> None:
         shown = " ".join(ElementTree.fromstring(figure.svg(mode="dark")).itertext())
         assert not re.search(r"\b(NaN|nan|undefined|null|None|Infinity)\b", shown), figure.name
         lines = [m["mark"] for m in figure.body["layer"] if m["mark"]["type"] == "line"]
-        if figure.name.startswith("ladder"):
+        if figure.name.startswith(("ladder", "our-ladder")):
             assert {"strokeDash" in mark for mark in lines} == {True, False}
         elif figure.name == "allocation":
             assert all("strokeDash" in mark for mark in lines), "nobody measured it"

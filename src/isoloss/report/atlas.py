@@ -12,24 +12,33 @@ from isoloss.verbs.atlas import Atlas, Measured, Row
 _WIDEST = 100
 _TONES = {"gain": "green", "loss": "red", "none": "", "unknown": "yellow"}
 UNMEASURED = "not measured"
+_NAME = 22  # columns of the longest name of an innovation that ships
+_ROOM = {7: 90, 6: 76, 4: 70}  # the terminal that a column needs, by its number
 
 
 def print_atlas(found: Atlas, console: Console) -> None:
-    """The table, what it rests on, and how to measure what is not measured."""
+    """The table, what it rests on, and how to measure what is not measured; narrow terminals get fewer columns."""
     width = min(console.width, _WIDEST)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1), show_edge=False)
-    table.add_column("innovation", overflow="fold", min_width=min(width // 4, 22))
-    for name in ("claimed", "later"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("ours (95%)", justify="right", no_wrap=True)
     units = {words.resource_unit(one.resource) for row in found.rows for one in row.ours}
-    one_unit = units.pop() if len(units) == 1 else ""
-    table.add_column(f"at ({one_unit})" if one_unit else "at", justify="right")
-    table.add_column("verdict", overflow="fold")
-    table.add_column("study", overflow="fold")
-    table.add_column("runs", justify="right", no_wrap=True)
+    unit = units.pop() if len(units) == 1 else ""
+    columns = {
+        "innovation": {"overflow": "fold", "min_width": min(width // 4, _NAME)},
+        "claimed": {"justify": "right", "no_wrap": True},
+        "later": {"justify": "right", "no_wrap": True},
+        "ours (95%)": {"justify": "right", "no_wrap": True},
+        f"at ({unit})" if unit else "at": {"justify": "right"},
+        "verdict": {"overflow": "fold"},
+        "runs": {"justify": "right", "no_wrap": True},
+        "study": {"overflow": "fold"},
+    }  # fmt: skip
+    shown = [k for k in range(len(columns)) if width >= _ROOM.get(k, 0)]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0), show_edge=False)
+    for k, (name, look) in enumerate(columns.items()):
+        if k in shown:
+            table.add_column(name, **look)  # type: ignore[arg-type]
     for row in found.rows:
-        _rows(table, row, one_unit)
+        for cells in _lines(row, unit):
+            table.add_row(*(cells[k] for k in shown))
     console.print(table, width=width)
     for twin in found.twins:
         holds = twin.interval is not None and twin.interval[0] <= 1 <= twin.interval[1]
@@ -41,21 +50,22 @@ def print_atlas(found: Atlas, console: Console) -> None:
         _say(console, "* published in another resource than training compute; --json says which.", "dim")
 
 
-def _rows(table: Table, row: Row, unit: str) -> None:
-    name = Text(words.plain(row.name, 40))
-    quoted = [published(row, part) for part in ("claimed", "later")]
+def _lines(row: Row, unit: str) -> list[list[str | Text]]:
+    """The lines of one innovation: one for each measurement, or one that says there is none."""
+    first: list[str | Text] = [Text(words.plain(row.name, 40)), published(row, "claimed"), published(row, "later")]
     if not row.ours:
-        lacking = UNMEASURED if row.registered else "not in this laboratory"
-        table.add_row(name, *quoted, Text(lacking, style="dim"), "", "", "", "")
-        return
-    for k, one in enumerate(row.ours):
-        cells: list[str | Text] = [
-            measured_gain(one),
-            scale(one).removesuffix(f" {unit}"),
-            Text(verdict(one), style=_TONES[one.level]),
-        ]
-        cells += [words.plain(one.study, 24), f"{one.runs}"]
-        table.add_row(name if k == 0 else "", *(quoted if k == 0 else ("", "")), *cells)
+        return [[*first, Text(lacking(row), style="dim"), "", "", "", ""]]
+    out: list[list[str | Text]] = []
+    for one in row.ours:
+        cells: list[str | Text] = [measured_gain(one), scale(one).removesuffix(f" {unit}")]
+        cells += [Text(verdict(one), style=_TONES[one.level]), f"{one.runs}", words.plain(one.study, 24)]
+        out.append([*(["", "", ""] if out else first), *cells])
+    return out
+
+
+def lacking(row: Row) -> str:
+    """What stands where a gain of ours would."""
+    return UNMEASURED if row.registered else "not implemented"
 
 
 def is_apart(row: Row) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.report import words
-from isoloss.report.atlas import UNMEASURED, is_apart, measured_gain, published, scale, summary, verdict
+from isoloss.report.atlas import is_apart, lacking, measured_gain, published, scale, summary, verdict
 from isoloss.report.figures import theme
 from isoloss.report.figures.atlas import drawn, figure_atlas
 from isoloss.report.figures.origin import told
@@ -92,20 +92,22 @@ def _holds(one: Measured) -> bool:
 
 
 def _table(found: Atlas) -> Sheet:
+    """Every innovation; what matters most comes first, as a telephone shows only the first columns."""
     columns = {
-        "innovation": False, "year": True, "claimed": True, "later": True, "ours": True, "at": True,
-        "verdict": False, "study": False, "runs": True,
+        "innovation": False, "ours": True, "verdict": False, "at": True, "claimed": True, "later": True, "year": True,
+        "runs": True, "study": False,
     }  # fmt: skip
     rows, tones = [], []
     for row in found.rows:
-        about = (words.plain(row.name, 40), str(row.year or ""), published(row, "claimed"), published(row, "later"))
+        name = words.plain(row.name, 40)
+        about = (published(row, "claimed"), published(row, "later"), str(row.year or ""))
         if not row.ours:
-            lacking = UNMEASURED if row.registered else "not in this laboratory"
-            rows.append((*about, lacking, "", "", "", ""))
+            rows.append((name, lacking(row), "", "", *about, "", ""))
             tones.append("")
         for k, one in enumerate(row.ours):
-            cells = (measured_gain(one), scale(one), verdict(one), words.plain(one.study, 40), str(one.runs))
-            rows.append((*(about if k == 0 else ("", "", "", "")), *cells))
+            quoted = about if k == 0 else ("", "", "")
+            cells = (name if k == 0 else "", measured_gain(one), verdict(one), scale(one))
+            rows.append((*cells, *quoted, str(one.runs), words.plain(one.study, 40)))
             tones.append("chosen" if k == 0 else "more")
     return Sheet("every innovation", tuple(columns), tuple(columns.values()), tuple(rows), tuple(tones))
 

@@ -108,7 +108,7 @@ def _arm(result: StudyResult, arm: ArmSummary) -> dict[str, Any]:
     found = {}
     for curve in result.comparisons:
         for rung in curve.rungs:
-            if rung.arm == arm.name and math.isfinite(rung.quality):
+            if rung.arm == arm.name and rung.resource not in found and math.isfinite(rung.quality):
                 ends = tuple(sorted(result.shown(end) for end in rung.interval))
                 found[rung.resource] = {
                     "budget": rung.resource,

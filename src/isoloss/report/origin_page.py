@@ -185,9 +185,9 @@ def _ours_said(ours: OurLadder) -> str:
     who = "the LSTM’s" if top.index == "old" else "the Transformer’s"
     inside = top.interval is not None and top.interval[0] <= top.foretold <= top.interval[1]
     return (
-        f"At {words.amount(top.at, 'FLOP')} of {who} budget our modern Transformer gains {factor(top.gain)} "
-        f"({words.span(top.interval)}) over our LSTM. The printed law, carried that far below the paper’s runs, gives "
-        f"{factor(top.foretold)}, {'inside' if inside else 'outside'} our interval."
+        f"At {words.amount(top.at, 'FLOP')} of {who} budget the gain of our modern Transformer over our LSTM is "
+        f"{words.times(top.gain)} (95%: {words.span(top.interval)}). The printed law, carried that far below the "
+        f"paper’s runs, gives {words.times(top.foretold)}: {'inside' if inside else 'outside'} our interval."
     )
 
 
