@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 Status = Literal["finished", "diverged", "failed"]
@@ -20,6 +21,7 @@ Purpose = Literal["tune", "report"]
 #: Every entry that a resource vector may have: unit and one-line meaning. Anything else is refused by name.
 RESOURCES: dict[str, tuple[str, str]] = {
     "train_flops": ("FLOP", "training compute: forward, backward, normalisation, optimiser"),
+    "spent_flops": ("FLOP", "training compute really done here: less where a run goes on from another one's trunk"),
     "tuning_flops": ("FLOP", "training compute spent on choosing this run's hyper-parameters"),
     "inference_flops": ("FLOP", "compute of one example's forward pass (one token for language)"),
     "examples": ("examples", "training examples drawn, repeats included (tokens for language)"),
@@ -37,7 +39,7 @@ RESOURCES: dict[str, tuple[str, str]] = {
 }
 
 #: Entries that belong to (run, machine) rather than to the run: never part of a reproducible table.
-MACHINE_RESOURCES = frozenset({"seconds", "joules", "peak_memory_bytes"})
+MACHINE_RESOURCES = frozenset({"seconds", "joules", "peak_memory_bytes", "spent_flops"})
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,24 @@ class RunSpec:
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
+    def trunk(self) -> dict[str, Any] | None:
+        """What all branches of this run's trunk have in common: the spec without length, budget and splits; None for a
+        run that is no branch (its choices have no ``trunk_warmup``)."""
+        if self.choices.get("trunk_warmup") is None:
+            return None
+        whole = self.to_dict()
+        choices = {k: v for k, v in whole["choices"].items() if k != "steps"}
+        return {k: v for k, v in whole.items() if k not in ("budget", "evaluate")} | {"choices": choices}
+
+    @property
+    def trunk_id(self) -> str | None:
+        """Names the trunk of a branch; branches of one trunk share their past, so they are resampled together."""
+        trunk = self.trunk()
+        if trunk is None:
+            return None
+        text = json.dumps(trunk, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -154,11 +174,13 @@ class Outcome:
 class Context:
     """What a run may know of its surroundings: where it can write, and nothing of the study.
 
-    `progress(done, total)` is called now and then with steps; `device` is a torch device string.
+    `progress(done, total)` is called now and then with steps; `device` is a torch device string; `cache` is a folder
+    for what may be kept from one run to the next (None: nothing is), never needed for a result.
     """
 
     device: str = "cpu"
     progress: Any = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)

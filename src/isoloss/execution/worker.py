@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import platform
 import signal
@@ -15,6 +16,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from platformdirs import user_cache_dir
 
 from isoloss.runs import Context, Outcome, RunSpec
 from isoloss.tasks.base import Task
@@ -62,8 +65,8 @@ def carry_out(spec: RunSpec) -> tuple[Outcome, dict[str, Any]]:
 
     try:
         task_class = tasks.get(spec.task)
-        task = _task(task_class, tuple(sorted(spec.task_options.items())))
-        outcome = algorithms.get(spec.algorithm)().run(task, spec, Context())
+        task = _task(task_class, json.dumps(dict(spec.task_options), sort_keys=True))
+        outcome = algorithms.get(spec.algorithm)().run(task, spec, Context(cache=_cache_folder()))
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
@@ -73,9 +76,13 @@ def carry_out(spec: RunSpec) -> tuple[Outcome, dict[str, Any]]:
 
 
 @cache
-def _task(task_class: type[Task], options: tuple[tuple[str, Any], ...]) -> Task:
+def _task(task_class: type[Task], options: str) -> Task:
     # a task with the same options is loaded once a process
-    return task_class(task_class.Options(**dict(options)))
+    return task_class(task_class.Options(**json.loads(options)))
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("ISOLOSS_CACHE") or user_cache_dir("isoloss"))
 
 
 @cache

@@ -306,7 +306,7 @@ class Ledger:
                     "round": row.round,
                     "rung": row.rung,
                     "seed": spec["seed"],
-                    "cluster": row.run_id,
+                    "cluster": RunSpec.from_dict(spec).trunk_id or row.run_id,
                     "status": row.status,
                     "choices": _json(spec["choices"]),
                     "validation": qualities.get("validation"),

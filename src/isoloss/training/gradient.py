@@ -6,13 +6,16 @@ import abc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import torch
 
 from isoloss.algorithms.base import Algorithm
 from isoloss.runs import Context, Outcome, RunSpec
 from isoloss.tasks.base import Task
+
+if TYPE_CHECKING:
+    from isoloss.training.trunk import Stem
 
 
 class Optimizer(Protocol):
@@ -38,7 +41,8 @@ class Trainee:
     `loss(batch)` is a scalar tensor with gradient; `batches` never ends; `schedule(progress)` in [0, 1] multiplies
     every group's base learning rate; `evaluate(split)` is the quality in the task's unit; `examples_per_step`
     counts what the task calls an example; `sizes` are the model's own parameter and inference counts
-    (``parameters``, ``active_parameters``, ``non_embedding_parameters``, ``inference_flops``, ``unique_examples``).
+    (``parameters``, ``active_parameters``, ``non_embedding_parameters``, ``inference_flops``, ``unique_examples``);
+    `stem` makes the run a branch of a trunk, whose rate it sets in place of `schedule`.
     """
 
     model: torch.nn.Module
@@ -51,6 +55,7 @@ class Trainee:
     examples_per_step: float
     clip: float | None = 1.0
     sizes: dict[str, float] | None = None
+    stem: Stem | None = None
 
 
 class GradientAlgorithm(Algorithm):
@@ -70,4 +75,9 @@ class GradientAlgorithm(Algorithm):
         task.prepare()
         torch.manual_seed(spec.seed)
         trainee = self.build(task, self.Choices(**spec.choices), spec.seed)
-        return train(trainee, spec.evaluate, context, setup_seconds=time.perf_counter() - start)
+        if trainee.stem is None:
+            return train(trainee, spec.evaluate, context, setup_seconds=time.perf_counter() - start)
+        from isoloss.training.trunk import Trunk
+
+        with Trunk(trainee, spec, context.cache) as trunk:
+            return train(trainee, spec.evaluate, context, time.perf_counter() - start, trunk)

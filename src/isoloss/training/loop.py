@@ -11,6 +11,7 @@ import torch
 from isoloss.runs import Amount, Context, Outcome
 from isoloss.training.flops import PeriodicMeter
 from isoloss.training.gradient import Trainee
+from isoloss.training.trunk import Trunk
 
 CURVE_POINTS = 32
 
@@ -39,13 +40,25 @@ def _nothing() -> None:
     """What an optimiser without modes does when told its mode."""
 
 
-def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_seconds: float = 0.0) -> Outcome:
+def _spent(meter: PeriodicMeter, resumed: int, done: int) -> int:
+    """FLOPs of the steps after `resumed`."""
+    return meter.total(done) - (meter.total(min(resumed, done)) if resumed else 0)
+
+
+def train(
+    trainee: Trainee,
+    evaluate: Sequence[str],
+    context: Context,
+    setup_seconds: float = 0.0,
+    trunk: Trunk | None = None,
+) -> Outcome:
     """Train for ``trainee.steps`` steps and measure quality on each split of `evaluate`.
 
     FLOPs are counted operator by operator over the first real step and the period of the optimiser that follows it,
     and repeated from there (all steps have one shape): see `PeriodicMeter`. An optimiser with ``train()`` and
     ``eval()`` is told before training and before evaluation. A loss that is not finite ends the run as ``diverged``:
-    it has no quality and counts as a miss.
+    it has no quality and counts as a miss. A branch of a `trunk` goes on where that has been trained to already: the
+    losses until there are read, not made again, and the rest is the same bit for bit.
     """
     clock = time.perf_counter
     started = clock()
@@ -60,6 +73,8 @@ def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_sec
     status, meter = "finished", PeriodicMeter(getattr(optimizer, "period", 1))
     model.train()
     getattr(optimizer, "train", _nothing)()
+    rate = (lambda step: trainee.schedule(step / steps)) if trainee.stem is None else trainee.stem.rate
+    past = [] if trunk is None else trunk.resume(meter)
 
     def one_step(batch: object) -> torch.Tensor:
         loss = trainee.loss(batch)
@@ -75,11 +90,16 @@ def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_sec
         before = clock()
         batch = next(trainee.batches)
         data_seconds += clock() - before
-        multiplier = trainee.schedule(step / steps)
-        for group, base in groups:
-            group["lr"] = base * multiplier
-        with meter.step():
-            loss = one_step(batch)
+        if step <= len(past):
+            loss = past[step - 1]
+        else:
+            multiplier = rate(step)
+            for group, base in groups:
+                group["lr"] = base * multiplier
+            with meter.step():
+                loss = one_step(batch)
+            if trunk is not None:
+                trunk.passed(step, loss, meter)
         total += loss
         if step == mark:
             before = clock()
@@ -115,6 +135,7 @@ def train(trainee: Trainee, evaluate: Sequence[str], context: Context, setup_sec
         "steps": Amount(float(done), "counted"),
         "parameters": Amount(float(sum(p.numel() for p in parameters)), "counted"),
         **{name: Amount(float(value), "analytic") for name, value in sizes.items() if name != "parameters"},
+        **({} if trunk is None else {"spent_flops": Amount(float(_spent(meter, len(past), done)), "counted")}),
         "seconds": Amount(setup_seconds + ended - started, "measured"),
     }
     seconds = {

@@ -19,6 +19,7 @@ from isoloss.tasks.base import Options, Task
 from isoloss.training.gradient import GradientAlgorithm, Trainee
 from isoloss.training.optimizers import optimizers
 from isoloss.training.schedules import schedules
+from isoloss.training.trunk import Stem, branch_step
 
 REFERENCE_WIDTH = 16
 REFERENCE_BATCH = 128
@@ -39,7 +40,9 @@ class LanguageChoices(Options):
     touches.
     `width`, `depth`, `steps`: decided by the rung when left out. `optimizer`, `schedule`: see `isoloss list` and
     `isoloss.training`; `betas`, `weight_decay`, `momentum` as the optimiser reads them. `clip`: largest norm of the
-    gradient. `tied`: the embedding is the head's matrix too. `dropout`: share of features dropped, on the embedding
+    gradient. `trunk_warmup`: with the schedule ``wsd``, a warm-up of so many steps whatever the length of the run, so
+    that runs which differ in length alone share their stable phase (see `isoloss.training.trunk`).
+    `tied`: the embedding is the head's matrix too. `dropout`: share of features dropped, on the embedding
     and every residual. `tokenizer`: ``bytes``, ``bpe-N`` with a vocabulary of N, or ``file:PATH``.
     """
 
@@ -58,6 +61,8 @@ class LanguageChoices(Options):
     momentum: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     schedule: str = "cosine"
+    # left out of a run's identity where it is not used: the key came later
+    trunk_warmup: int | None = Field(None, ge=1, exclude_if=lambda value: value is None)
     clip: float = Field(1.0, gt=0)
     tied: bool = True
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -140,6 +145,13 @@ class LanguageAlgorithm(GradientAlgorithm):
             what = f"{rung.budget:.3g} FLOPs buy {steps:.0f} steps of {choices.batch_tokens} tokens"
             raise StudyError("ladder.rungs", f"{what} at width {shape.width}", "raise the rung or lower batch_tokens")
         decided = {"width": shape.width, "depth": shape.depth, "steps": choices.steps or round(steps)}
+        if choices.trunk_warmup is not None:
+            if choices.schedule != "wsd":
+                raise StudyError("trunk_warmup", f"goes with schedule 'wsd', not '{choices.schedule}'", "leave it out")
+            branch = branch_step(decided["steps"])
+            if choices.trunk_warmup > branch:
+                what = f"{choices.trunk_warmup} steps of warm-up do not fit before the decay at step {branch}"
+                raise StudyError("trunk_warmup", what, "lower it, or raise the rung")
         return choices.model_copy(update=decided)
 
     def train_flops(self, task: Task, choices: Any) -> float:
@@ -165,6 +177,13 @@ class LanguageAlgorithm(GradientAlgorithm):
             found, state = model.loss(*batch, state)
             return found
 
+        def restore(carried: Any) -> None:
+            nonlocal state
+            state = carried
+
+        stem = None
+        if choices.trunk_warmup is not None:
+            stem = Stem(choices.trunk_warmup, choices.steps, lambda: state, restore)
         matrices = model.matrices()
         named = {id(p) for p in matrices}
         others = [p for p in model.parameters() if id(p) not in named]
@@ -179,6 +198,7 @@ class LanguageAlgorithm(GradientAlgorithm):
             steps=choices.steps,
             examples_per_step=choices.batch_tokens,
             clip=choices.clip,
+            stem=stem,
             sizes={
                 "active_parameters": cost.active,
                 "non_embedding_parameters": cost.parameters - cost.embedding,

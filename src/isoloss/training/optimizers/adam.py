@@ -9,13 +9,13 @@ import torch
 
 from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER
 from isoloss.training.optimizers import optimizer
-from isoloss.training.optimizers.base import Joint, OptimizerPart, elements
+from isoloss.training.optimizers.base import Held, Joint, OptimizerPart, elements
 
 if TYPE_CHECKING:
     from isoloss.training.gradient import Optimizer
 
 
-class FusedAdam:
+class FusedAdam(Held):
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101); with ``weight_decay=0``, Adam (Kingma & Ba 2015).
 
     Bit for bit ``torch.optim.AdamW(..., fused=True)``, whose bookkeeping around the same kernel takes three times as
@@ -23,6 +23,8 @@ class FusedAdam:
     ``torch.optim.Optimizer``: the first of those in a process imports PyTorch's compiler, a second a worker. Every
     parameter must have a gradient at every step.
     """
+
+    held = ("mean", "square", "steps")
 
     def __init__(
         self,

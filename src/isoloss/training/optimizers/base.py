@@ -65,6 +65,25 @@ def needs(package: str) -> None:
         raise ModuleNotFoundError(f"No module named '{package}'", name=package)
 
 
+class Held:
+    """Of an optimiser of this package, what a checkpoint keeps: the lists of tensors that it names in `held`."""
+
+    held: ClassVar[tuple[str, ...]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tensors themselves, by name of the list."""
+        return {name: list(getattr(self, name)) for name in self.held}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Copy tensors of an equal optimiser into this one's. Raises `ValueError` where they are not as many."""
+        import torch
+
+        with torch.no_grad():
+            for name in self.held:
+                for own, other in zip(getattr(self, name), state[name], strict=True):
+                    own.copy_(other)
+
+
 class Joint:
     """Several optimisers of one model as one: `param_groups` are theirs in turn, a step is a step of each.
 

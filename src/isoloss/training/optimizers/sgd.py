@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isoloss.training.optimizers import optimizer
-from isoloss.training.optimizers.base import Joint, OptimizerPart, elements
+from isoloss.training.optimizers.base import Held, Joint, OptimizerPart, elements
 
 if TYPE_CHECKING:
     from isoloss.training.gradient import Optimizer
 
 
-class MomentumSGD:
+class MomentumSGD(Held):
     """Bit for bit ``torch.optim.SGD(..., foreach=True)`` with momentum, without PyTorch's compiler imported for it."""
+
+    held = ("velocity",)
 
     def __init__(
         self, parameters: list[torch.nn.Parameter], lr: float, momentum: float, weight_decay: float = 0.0
