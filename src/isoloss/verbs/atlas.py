@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     from isoloss.gains.result import Index, Interval, Level, Region, Trend
 
 RESULTS = "results"
-CLAIMED_RESOURCE = {"train_flops": "training FLOP", "tuning_flops": "tuning FLOP", "seconds": "training time"}
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,6 @@ class Row:
     def headline(self) -> Measured | None:
         """The measurement to quote."""
         return self.ours[0] if self.ours else None
-
-    @property
-    def like(self) -> bool:
-        """Whether the published gains are of the resource that was measured here."""
-        return self.headline is None or CLAIMED_RESOURCE.get(self.headline.resource, "") == self.resource
 
 
 @dataclass(frozen=True)
