@@ -26,9 +26,9 @@ from isoloss.tasks.text.recipes import RECIPES, Package, Recipe
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is a tool of Debian")
 
 #: Paragraphs that are all prose and all different.
+LETTERS = [letter * (1 + again) for again in range(20) for letter in "abcdefghij"]
 SENTENCES = [
-    f"This is part {'abcdefghij'[i % 10] * (i // 10 + 1)}, and it has been written so that these tests can read it."
-    for i in range(200)
+    f"This is part {x}, and it has been written and printed so that these tests can read all of it." for x in LETTERS
 ]
 
 
