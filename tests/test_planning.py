@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from isoloss import api
 from isoloss.algorithms import algorithms
+from isoloss.algorithms.innovation import innovation
 from isoloss.analysis import analyse
 from isoloss.diagnosis import diagnose
 from isoloss.errors import StudyError
@@ -168,6 +169,20 @@ def test_divergence_is_named_by_arm_and_rung(study):
     found = {d.code: d for d in analyse(study, with_examples(play(study, unstable)[1]), draws=200).diagnostics}
     assert "ridge at rung 64: 1 of 3" in found["diverged-rungs"].message
     assert "ridge-again at rung 256: 1 of 3" in found["diverged-trials"].message
+
+
+def test_a_number_that_comes_with_an_innovation_and_is_not_swept_is_named(study):
+    at = {"field": "test", "year": 1970, "source": "these tests", "title": "t"}
+    innovation("firm", old={"penalty": 0.1}, new={"penalty": 1.0}, **at)
+    arm = {"algorithm": "test/ridge", "innovations": ["firm"], "seed_block": 7}
+    pair = [{"baseline": "ridge", "candidate": "firm", "innovation": "firm"}]
+    arms = study.model_dump()["arms"]
+    fixed = Study.model_validate({**study.model_dump(), "arms": {**arms, "firm": arm}, "comparisons": pair})
+    found = {d.code: d for d in diagnose(fixed, RunTable.empty(), [], [], (), [])}
+    assert found["untuned-innovation"].details == {"firm": {"penalty": 1.0}}
+    arm["sweep"] = arms["ridge"]["sweep"]
+    swept = Study.model_validate({**fixed.model_dump(), "arms": {**arms, "firm": arm}})
+    assert "untuned-innovation" not in {d.code for d in diagnose(swept, RunTable.empty(), [], [], (), [])}
 
 
 def test_repeated_data_counts_the_epochs_of_each_run(study):

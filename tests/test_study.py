@@ -154,3 +154,17 @@ def test_a_study_that_uses_no_newer_key_keeps_its_id():
     newer = {"twin", "innovations", "without", "innovation", "swept_rungs", "check", "check_axis", "top_seeds"}
     assert not newer & set(study.model_dump_json().replace('"', " ").split())
     assert study.study_id == "44e3ba7b63695207"
+
+
+def test_the_documentation_shows_every_key_in_a_study_that_is_accepted():
+    import tomllib
+
+    from isoloss.study import Arm, Axis, Comparison, Ladder, Report, Study, Tuning
+
+    text = (ROOT / "docs" / "study-files.md").read_text()
+    example = text.split("```toml", 1)[1].split("```", 1)[0]
+    study = Study.model_validate(tomllib.loads(example))
+    assert study.carried_rungs and study.arms["modern-again"].seed_block == 1
+    for part in (Study, Ladder, Tuning, Report, Comparison, Arm, Axis):
+        for key in part.model_fields:
+            assert key in example, f"{part.__name__}.{key}"
