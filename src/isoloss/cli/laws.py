@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isoloss.cli.flags import ArmFlag, JsonFlag, RunsPath, Shape, WhereFlag
+from isoloss.cli.flags import ArmFlag, BestOfFlag, JsonFlag, RunsPath, Shape, WhereFlag
 from isoloss.cli.frame import app, print_json, screen
 from isoloss.cli.parse import number, pairs
 
@@ -103,6 +103,7 @@ def isoflop(
     budget: Annotated[str | None, typer.Option(help="Column of planned budgets; default: grouped by compute.")] = None,
     run: Annotated[str | None, typer.Option(help="Column that names the run, where one gives several rows.")] = None,
     where: WhereFlag = None,
+    best_of: BestOfFlag = None,
     approach: Annotated[int, typer.Option(min=1, max=2, help="2: profiles at equal compute; 1: envelope.")] = 2,
     shape: Annotated[Shape, typer.Option(help="The curve through a profile.")] = Shape.parabola,
     noise: Annotated[float | None, typer.Option(help="Standard deviation of a run's loss, where known.")] = None,
@@ -127,6 +128,7 @@ def isoflop(
         budget=budget,
         run=run,
         where=where or (),
+        best_of=best_of or (),
         approach=2 if approach == 2 else 1,
         shape=shape.value,
         noise=noise,

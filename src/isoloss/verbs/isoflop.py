@@ -29,6 +29,7 @@ def isoflop(
     budget: str | None = None,
     run: str | None = None,
     where: Sequence[str] = (),
+    best_of: Sequence[str] = (),
     approach: Literal[1, 2] = 2,
     shape: Literal["parabola", "cubic", "akima"] = "parabola",
     noise: float | None = None,
@@ -41,7 +42,8 @@ def isoflop(
 
     Columns are named or guessed; of `compute`, `parameters` and `tokens` one may be missing, and then follows from
     ``C = 6 N D``. `budget` names a column of planned budgets and `run` one of training runs, where a run gives several
-    rows. `where` keeps rows that meet every ``column=value``. `noise` is the standard deviation of a run's loss,
+    rows. `where` keeps rows that meet every ``column=value``; of rows of one budget and size that differ in the columns
+    `best_of` (a sweep), the one of least loss is kept. `noise` is the standard deviation of a run's loss,
     `width` a factor in N about each budget's best size within which runs are used. Raises `TableError` in one line.
     """
     import numpy as np
@@ -88,6 +90,13 @@ def isoflop(
         given = found["parameters" if "tokens" in missing else "tokens"]
         found[missing[0]] = found["compute"] / (FLOPS_PER_PARAMETER_TOKEN * given)
     budgets, labels = column("budget", budget), column("run", run)
+    if best_of:
+        for swept in best_of:
+            if swept not in frame.columns:
+                raise TableError(f"--best-of: {path}", f"has no column '{swept}'", listed)
+        keep = _least(found, numeric(path, frame, loss), None if budgets is None else frame[budgets], best_of, frame)
+        frame, numbered = frame.filter(keep), numbered.filter(keep)
+        found = {role: values[keep] for role, values in found.items()}
     LawRows(path, frame, numbered, loss, {r: n for r, n in names.items() if n is not None}, None).refuse_mixture()
     return cross_check(
         found["compute"],
@@ -130,6 +139,27 @@ def isoflop_json(check: CrossCheck) -> dict[str, Any]:
     out["diagnostics"] = [{"code": c.code, "severity": "warning", "message": c.message} for c in fitted.cautions]
     result: dict[str, Any] = to_json(out)
     return result
+
+
+def _least(found: dict[str, Any], loss: Any, budgets: Any, swept: Sequence[str], frame: Any) -> Any:
+    """Which rows hold the setting of `swept` with the least mean loss of all of one budget and size, as a mask."""
+    import numpy as np
+    import polars as pl
+
+    # runs of one budget and size may differ a little in both: a step more or less
+    compute = np.round(np.log(found["compute"]), 1) if budgets is None else budgets.to_numpy()
+    cells = frame.select(swept).with_columns(
+        _compute=compute,
+        _size=np.round(np.log(found["parameters"]), 1),
+        _loss=np.where(np.isfinite(loss), loss, np.inf),
+    )
+    tried = cells.group_by("_compute", "_size", *swept, maintain_order=True).agg(pl.col("_loss").mean())
+    best = tried.sort("_loss", maintain_order=True).unique(["_compute", "_size"], keep="first", maintain_order=True)
+    keys = ["_compute", "_size", *swept]
+    kept = cells.with_row_index("_row").join(best.select(keys), on=keys, how="semi", nulls_equal=True)
+    mask = np.zeros(frame.height, dtype=bool)
+    mask[kept["_row"].to_numpy()] = True
+    return mask
 
 
 def _positive(path: Path, column: str, values: Any) -> Any:

@@ -96,8 +96,9 @@ class LanguageAlgorithm(GradientAlgorithm):
         """Digests of the plug-in files that parts come from, joined; empty where all are built in."""
         return "+".join(sorted({registry.code(name) for registry, name in self.parts(choices)} - {""}))
 
-    def step_flops(self, task: Any, shape: Shape, choices: Any) -> float:
-        """FLOPs of one optimiser step: model, cross-entropy, clipping (one norm, one scaling) and the update."""
+    def priced(self, task: Any, shape: Shape, choices: Any) -> tuple[Cost, float]:
+        """The parts' cost, and the FLOPs of one optimiser step: model, cross-entropy, clipping (one norm, one scaling)
+        and the update."""
         vocabulary = task.vocabulary(choices.tokenizer)
         cost = self.cost(vocabulary, shape, choices)
         loss = 10 * vocabulary + 1  # log-softmax forward and backward at 5 an element
@@ -105,7 +106,7 @@ class LanguageAlgorithm(GradientAlgorithm):
         # the gradients of a tied matrix's uses are added
         uses = getattr(choices, "prediction", 1) - (0 if choices.tied else 1)
         again = vocabulary * shape.width * uses
-        return choices.batch_tokens * (cost.training + loss) + update + 2 * cost.parameters + again
+        return cost, choices.batch_tokens * (cost.training + loss) + update + 2 * cost.parameters + again
 
     def resolve(self, task: Any, rung: Rung, choices: Any) -> Any:
         """Width, depth and steps from the rung: tokens = `tokens_per_parameter` x parameters, steps = budget / step.
@@ -117,7 +118,7 @@ class LanguageAlgorithm(GradientAlgorithm):
         if rung.resource not in task.resources:
             raise StudyError("ladder.resource", f"'{rung.resource}' can't size a language model", "use train_flops")
         task.check_window(choices.context)
-        task.check_tokenizer(choices.tokenizer)
+        choices = choices.model_copy(update={"tokenizer": task.check_tokenizer(choices.tokenizer)})
         if choices.batch_tokens % choices.context:
             what = f"{choices.batch_tokens} is no multiple of the context {choices.context}"
             nearest = max(choices.batch_tokens // choices.context, 1) * choices.context
@@ -125,14 +126,12 @@ class LanguageAlgorithm(GradientAlgorithm):
         for registry, name in self.parts(choices):
             registry.get(name, registry.kind)
         optimizers.get(choices.optimizer).check(choices)
-        vocabulary = task.vocabulary(choices.tokenizer)
-        wanted = (
-            choices.tokens_per_parameter * (rung.budget / REFERENCE_BUDGET) ** choices.tokens_per_parameter_exponent
-        )
+        growth = (rung.budget / REFERENCE_BUDGET) ** choices.tokens_per_parameter_exponent
+        wanted = choices.tokens_per_parameter * growth
 
         def price(shape: Shape) -> tuple[float, float]:
-            steps = rung.budget / self.step_flops(task, shape, choices)
-            return steps, steps * choices.batch_tokens / self.cost(vocabulary, shape, choices).active
+            cost, step = self.priced(task, shape, choices)
+            return rung.budget / step, rung.budget / step * choices.batch_tokens / cost.active
 
         if choices.width is None:
             candidates = (s for s in self.shapes(choices) if choices.depth in (None, s.depth))
@@ -155,8 +154,8 @@ class LanguageAlgorithm(GradientAlgorithm):
         return choices.model_copy(update=decided)
 
     def train_flops(self, task: Task, choices: Any) -> float:
-        """`step_flops` of the resolved choices times their steps."""
-        return choices.steps * self.step_flops(task, Shape(choices.width, choices.depth), choices)
+        """A step of the resolved choices times their number."""
+        return choices.steps * self.priced(task, Shape(choices.width, choices.depth), choices)[1]
 
     def rates(self, choices: Any) -> tuple[float, float]:
         """Peak learning rates at this width and batch: of hidden matrices, and of everything else."""

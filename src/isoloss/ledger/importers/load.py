@@ -11,7 +11,7 @@ import polars as pl
 
 from isoloss.errors import TableError
 from isoloss.gains.result import Diagnostic
-from isoloss.ledger.importers import curves, jsonlines, mlflow, table, tensorboard, wandb
+from isoloss.ledger.importers import choices, curves, jsonlines, mlflow, table, tensorboard, wandb
 from isoloss.ledger.importers.finished import drop_unfinished
 
 _EVENTS = "events.out.tfevents"
@@ -57,7 +57,7 @@ def load(path: Path, points: str = "end", chosen: Sequence[str] = ()) -> Importe
     elif kind == "tensorboard":
         frame, key = tensorboard.read(path, points), "run"
     else:
-        frame = table.read(path, kind)
+        frame = choices.spread(table.read(path, kind))
     if frame.is_empty():
         raise TableError(path, "the table is empty", "a run table has a header and one row a run")
     rows = pl.int_range(1, frame.height + 1, eager=True, dtype=pl.UInt32)
