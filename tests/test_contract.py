@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from isoloss.algorithms import algorithms
+from isoloss.algorithms.innovation import change, innovations
+from isoloss.errors import StudyError
+from isoloss.evidence.claims import claims
 from isoloss.errors import MissingError
 from isoloss.execution.timing import smoke_run
 from isoloss.runs import RESOURCES
@@ -79,6 +82,39 @@ def test_its_resource_vector_is_complete(ran):
     wanted = {"train_flops", "inference_flops", "examples", "parameters", "active_parameters", "steps", "seconds"}
     assert wanted <= set(resources) <= set(RESOURCES)
     assert all(a.value > 0 and a.how in ("counted", "analytic", "modelled", "measured") for a in resources.values())
+
+
+def _changed(name):
+    """The innovation on the first algorithm that takes it, the modern Transformer before others."""
+    tried = sorted(
+        (a for a in ALGORITHMS if a.startswith(innovations.get(name).field)), key=lambda a: "modern" not in a
+    )
+    for algorithm in tried:
+        try:
+            return change(algorithm, [name], [], "test")
+        except StudyError:
+            continue
+    raise AssertionError(f"{name} applies to nothing")
+
+
+@pytest.mark.parametrize("name", innovations.names())
+def test_every_innovation_trains_at_the_price_it_states(name):
+    algorithm, choices = _changed(name)
+    _, outcome, formula = smoke_run(algorithm, ("validation",), choices, 2e9)
+    assert outcome.status == "finished", outcome.error
+    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.02)
+    losses = outcome.curve["train_loss"]
+    third = max(len(losses) // 3, 1)
+    assert sum(losses[-third:]) < sum(losses[:third])
+    assert outcome.qualities["validation"] < 0.8 * tasks.get("language/sotu").trivial_quality
+
+
+@pytest.mark.parametrize("name", innovations.names())
+def test_every_innovation_has_a_year_a_source_and_evidence(name):
+    entry = innovations.get(name)
+    assert 1950 < entry.year <= 2100 and len(entry.source) > 10 and len(entry.title) > 5
+    claim = claims("claims")[name]
+    assert "claimed" in claim or "later" in claim or len(claim["said"]) > 20
 
 
 @pytest.mark.parametrize("registry,name", [(algorithms, n) for n in ALGORITHMS] + [(tasks, n) for n in tasks.names()])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from isoloss.algorithms import Rung, algorithms
 from isoloss.planning.plan import PlannedRun
@@ -13,16 +15,21 @@ from isoloss.tasks import tasks
 STEPS = 60
 
 
-def smoke_run(name: str, evaluate: tuple[str, ...] = ()) -> tuple[RunSpec, Outcome, float]:
-    """Train the seconds-long run of the algorithm's card: its spec, outcome, and training FLOPs by formula."""
+def smoke_run(
+    name: str, evaluate: tuple[str, ...] = (), changes: Mapping[str, Any] | None = None, budget: float | None = None
+) -> tuple[RunSpec, Outcome, float]:
+    """Train the seconds-long run of the algorithm's card: its spec, outcome, and training FLOPs by formula.
+
+    `changes` are choices on top of the card's, `budget` is in place of its budget.
+    """
     algorithm = algorithms.get(name)()
     smoke = dict(algorithm.card.smoke)
     task_class = tasks.get(smoke["task"])
     task = task_class(task_class.Options())
     task.prepare()
     rule = StepRule(**smoke["step_rule"]) if smoke.get("step_rule") else None
-    rung = Rung(smoke["resource"], float(smoke["budget"]), rule)
-    choices = algorithm.resolve(task, rung, algorithm.Choices(**smoke.get("choices", {})))
+    rung = Rung(smoke["resource"], float(budget or smoke["budget"]), rule)
+    choices = algorithm.resolve(task, rung, algorithm.Choices(**{**smoke.get("choices", {}), **(changes or {})}))
     spec = RunSpec(
         algorithm=name,
         algorithm_version=algorithm.card.version,

@@ -60,15 +60,18 @@ class Experts(nn.Module):
         weight = scores.gather(1, chosen)
         if self.balance == "bias" and self.top > 1:
             weight = weight / weight.sum(-1, keepdim=True)
-        y_nd = torch.zeros_like(x_nd)
-        for number, expert in enumerate(self.experts):
-            # an expert without tokens runs on none of them, so that it has a gradient all the same
-            rows, place = (chosen == number).nonzero(as_tuple=True)
-            y_nd = y_nd.index_add(0, rows, expert(x_nd[rows]) * weight[rows, place, None])
+        # sorted by expert, so that each runs once on its own tokens, and on none of them where it has none: its
+        # parameters have a gradient all the same
+        order = chosen.flatten().argsort(stable=True)
+        rows = order // self.top
+        load = torch.bincount(chosen.flatten(), minlength=self.count)
+        pieces = x_nd[rows].split(load.tolist())
+        y_md = torch.cat([expert(piece) for expert, piece in zip(self.experts, pieces, strict=True)])
+        y_nd = torch.zeros_like(x_nd).index_add(0, rows, y_md * weight.flatten()[order, None])
         if self.training:
-            load = torch.bincount(chosen.flatten(), minlength=self.count) / chosen.numel()
+            share = load / chosen.numel()
             if self.balance == "loss":
-                self.auxiliary = BALANCE_LOSS * self.count * (load * scores.mean(0)).sum()
+                self.auxiliary = BALANCE_LOSS * self.count * (share * scores.mean(0)).sum()
             else:
-                self.offset += BALANCE_STEP * torch.sign(1 / self.count - load)
+                self.offset += BALANCE_STEP * torch.sign(1 / self.count - share)
         return y_nd.view_as(x_btd)
