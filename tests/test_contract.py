@@ -9,9 +9,8 @@ import torch
 
 from isoloss.algorithms import algorithms
 from isoloss.algorithms.innovation import change, innovations
-from isoloss.errors import StudyError
+from isoloss.errors import MissingError, StudyError
 from isoloss.evidence.claims import claims
-from isoloss.errors import MissingError
 from isoloss.execution.timing import smoke_run
 from isoloss.runs import RESOURCES
 from isoloss.tasks import tasks
