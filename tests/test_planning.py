@@ -152,6 +152,22 @@ def test_an_a_a_comparison_that_differs_is_an_error(ridge):
     assert [d.severity for d in result.diagnostics if d.code == "aa-fails"] == ["error"]
 
 
+def test_a_copy_that_was_tuned_with_more_luck_at_one_budget_is_named(ridge):
+    ridge.write_text(RIDGE_STUDY.replace("ridge-again", "copy").split("[arms.copy]")[0] + TWIN)
+    study = api.open_study(ridge).study
+    middle = study.ladder.rungs[1]
+
+    def lucky(r):
+        gain = 0.8 if r.arm == "copy" and r.rung == middle else 1
+        return (interior(r) + 1e-3 * (r.spec.seed % 7) + 1) * gain / r.rung**0.1
+
+    _, table = play(study, lucky)
+    result = analyse(study, with_examples(table), draws=200)
+    found = [d for d in result.diagnostics if d.code == "aa-rungs"]
+    assert [d.severity for d in found] == ["warning"]
+    assert len(found[0].details["at"]) < len(study.ladder.rungs)
+
+
 def test_an_arm_compared_with_its_own_runs_is_an_error(ridge):
     ridge.write_text(RIDGE_STUDY.replace("seed_block = 1", "seed_block = 0"))
     study = api.open_study(ridge).study

@@ -176,7 +176,23 @@ def _copies(study: Study, table: RunTable, comparisons: list[GainCurve]) -> list
         else:
             message = f"{said} leaves 1 out: chance (1 in 20), or seeds, tuning or data treat the two differently."
             found.append(Diagnostic("aa-fails", "error", message, pair | {"interval": span}))
+        found += _rungs_apart(curve)
     return found
+
+
+def _rungs_apart(curve: GainCurve) -> list[Diagnostic]:
+    """At which measured budgets an arm differs from its own copy."""
+    measured = [p for p in curve.points if p.index == "old" and p.region == "measured" and p.interval is not None]
+    off = [p for p in measured if p.interval is not None and not p.interval[0] <= 1 <= p.interval[1]]
+    if not off:
+        return []
+    where = ", ".join(f"{_span(p.interval)} at {p.at:.3g}" for p in off if p.interval is not None)
+    message = (
+        f"At {len(off)} of {len(measured)} measured budgets {curve.candidate} differs from {curve.baseline}, of which "
+        f"it is a copy ({where}): intervals hold the noise of seeds, not that of choosing a trial by few tuning seeds."
+    )
+    details = {"baseline": curve.baseline, "candidate": curve.candidate, "at": [p.at for p in off]}
+    return [Diagnostic("aa-rungs", "warning", message, details)]
 
 
 def _span(interval: tuple[float, float]) -> str:

@@ -224,6 +224,11 @@ _MEANINGS: dict[str, Meaning] = {
         "The pipeline treats the two differently, or this is the one time in twenty.",
         "Look for what differs (seeds, tuning, data); add seeds before you believe any gain of this size.",
     ),
+    "aa-rungs": Meaning(
+        "An arm differs from its own copy at a budget",
+        "The two were tuned apart, and one of them chose its trial with more luck; intervals don't hold that noise.",
+        "Take gains of this size with care; tune on more seeds, or look twice at the finalists (tuning.finalists).",
+    ),
     "aa-holds": Meaning(
         "An arm equals its own copy",
         "The whole pipeline, tuning included, finds no gain where there is none.",
