@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from isoloss.algorithms.innovation import innovations
+from isoloss.algorithms.language import innovations as builtin
 from isoloss.cli import app
 from tests.conftest import ROOT
 from tests.test_cli import isoloss
 
 README = (ROOT / "README.md").read_text()
+LANGUAGE = (ROOT / "docs" / "language.md").read_text()
 
 
 def block(language: str) -> str:
@@ -47,9 +52,46 @@ def test_links_lead_somewhere():
             assert (ROOT / target).exists(), target
 
 
+@pytest.mark.parametrize("page", ["language.md", "extending.md", "corpora.md"])
+def test_links_of_the_laboratorys_pages_lead_somewhere(page: str):
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "docs" / page).read_text()):
+        if not target.startswith("http"):
+            assert (ROOT / "docs" / target).exists(), target
+
+
+def test_the_table_of_parts_is_what_the_code_says():
+    rows = re.findall(r"^\| (`.*`) \| .* → .* \| (`.*`) \| `([\w-]+)` \| (\d{4}) \|$", LANGUAGE, re.M)
+    said = {name: (set(re.findall(r"`(\w+)`", choices)), int(year)) for choices, _, name, year in rows}
+    # other tests file innovations of their own in this process
+    shipped = re.findall(r'^    "([\w-]+)", field="language"', Path(builtin.__file__).read_text(), re.M)
+    entries = [innovations.get(name) for name in shipped]
+    assert said == {e.name: ({k for k in e.new if e.new[k] != e.old[k]}, e.year) for e in entries}
+    for _, files, _, _ in rows:
+        for file in re.findall(r"`([^`]+)`", files):
+            below = ["", "algorithms/language", "tasks/text"]
+            assert any((ROOT / "src/isoloss" / folder / file).exists() for folder in below), file
+
+
+def test_the_table_of_studies_is_what_the_files_say():
+    rows = re.findall(r"^\| `([\w-]+\.toml)` \| [^|]+ \| (\d+) \| (\d+): ", LANGUAGE, re.M)
+    said = {name: (int(arms), int(rungs)) for name, arms, rungs in rows}
+    files = {p.name: tomllib.loads(p.read_text()) for p in (ROOT / "studies" / "language").glob("*.toml")}
+    assert said == {name: (len(f["arms"]), len(f["ladder"]["rungs"])) for name, f in files.items()}
+
+
+@pytest.mark.slow
+def test_the_innovation_of_ones_own_is_planned_as_pasted(tmp_path):
+    page = (ROOT / "docs" / "extending.md").read_text()
+    (tmp_path / "cubed_relu.py").write_text(re.findall(r"```python\n(.*?)```", page, re.S)[0])
+    (tmp_path / "cubed-relu.toml").write_text(re.findall(r"```toml\n(.*?)```", page, re.S)[0])
+    done = isoloss("plan", "cubed-relu.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["arms"]) == {"gelu", "gelu-again", "cubed-relu"}
+
+
 def test_commands_in_the_readme_are_commands():
     verbs = set(re.findall(r"^isoloss (\w+) ", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S)), re.M))
-    assert verbs > {"plan", "run", "gain", "fit", "chain", "attribute", "rank", "next", "isoflop"}
+    assert verbs > {"plan", "run", "gain", "fit", "chain", "attribute", "rank", "next", "isoflop", "atlas"}
     assert verbs <= {c.name or c.callback.__name__ for c in app.registered_commands}
     for path in re.findall(r"studies/[\w/.-]+\.toml", README):
         assert (ROOT / path).exists()
