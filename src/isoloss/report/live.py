@@ -16,6 +16,7 @@ QUIET_SECONDS = 20.0
 PHASES = {
     "tuning": "tuning",
     "widening": "widening sweeps",
+    "checking": "checking the law",
     "finalists": "second look",
     "reporting": "fresh seeds",
 }
