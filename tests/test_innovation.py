@@ -51,7 +51,7 @@ def candidate(study):
 
 def test_an_arm_takes_innovations_in_and_its_settings_stand_on_top(tmp_path):
     arm = 'algorithm = "test/lasso"\ninnovations = ["sparse", "twice", "four"]'
-    spec = candidate(opened(tmp_path, arm, 'innovation = "sparse"'))
+    spec = candidate(opened(tmp_path, arm))
     assert (spec.choices["sparse"], spec.choices["rounds"]) == (True, 4)
     spec = candidate(opened(tmp_path, 'algorithm = "test/lasso"\nwithout = ["sparse"]\nsettings = { rounds = 3 }'))
     assert (spec.choices["sparse"], spec.choices["rounds"]) == (False, 3)
@@ -126,3 +126,13 @@ def test_every_built_in_innovation_applies_somewhere_both_ways():
             assert entry.title and entry.year > 1990 and entry.source
             assert applies_to(entry), f"{name} can be taken into no algorithm"
             assert applies_to(entry, into=False), f"{name} can be left out of no algorithm"
+
+
+def test_a_comparison_must_differ_in_the_innovation_that_it_names(tmp_path):
+    with pytest.raises(StudyError, match=r"comparisons\[0\].innovation: 'sparse' has sparse"):
+        candidate(opened(tmp_path, 'algorithm = "test/lasso"\nwithout = ["sparse"]', 'innovation = "sparse"'))
+
+
+def test_an_innovation_can_not_be_both_in_and_out(tmp_path):
+    with pytest.raises(StudyError, match="both taken in and left out"):
+        candidate(opened(tmp_path, 'algorithm = "test/lasso"\ninnovations = ["sparse"]\nwithout = ["sparse"]'))

@@ -135,7 +135,7 @@ def test_a_twin_is_a_copy_with_seeds_of_its_own(ridge):
     study = api.open_study(ridge).study
     assert study.arms["copy"].sweep == study.arms["ridge"].sweep
     assert Study.model_validate_json(study.model_dump_json()) == study
-    plans, table = play(study, lambda r: interior(r) + 1e-3 * (r.spec.seed % 7) + 1 / r.rung)
+    plans, table = play(study, lambda r: (interior(r) + 1e-3 * (r.spec.seed % 7) + 1) / r.rung)
     seeds = {arm: {(r.purpose, r.spec.seed) for p in plans for r in p.runs if r.arm == arm} for arm in study.arms}
     assert not seeds["ridge"] & seeds["copy"]
     result = analyse(study, with_examples(table), draws=200)

@@ -59,7 +59,10 @@ def analyse(
                 floor=floor,
                 draws=draws,
             )
-            comparisons.append(replace(curve, innovation=pair.innovation, twin=study.is_twin(pair)))
+            twin = study.is_twin(pair)
+            # an A/A copy has seeds of its own on purpose
+            said = tuple(d for d in curve.diagnostics if not (twin and d.code == "unpaired-seeds"))
+            comparisons.append(replace(curve, innovation=pair.innovation, twin=twin, diagnostics=said))
         except TableError as error:
             missing.append(f"{pair.candidate} against {pair.baseline}: {error}")
     lines = {name: lines_of(arm) for name, arm in arms.items()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
 import polars as pl
 
+from isoloss.algorithms import algorithms
 from isoloss.algorithms.innovation import innovations
 from isoloss.gains.analysis import Carried, Cost, Trial
 from isoloss.gains.elsewhere import bought_elsewhere
@@ -18,6 +20,10 @@ from isoloss.tasks import Task, tasks
 
 #: 6 N D (parameters x examples) and counted FLOPs further apart than this are worth a word.
 SIX_ND_TOLERANCE = 0.05
+#: An A/A interval whose ends are further apart than this ratio says nothing.
+TOO_WIDE = 2.0
+#: Counted FLOPs this far from the formula's are worth a word: the rungs of two arms are then not equal budgets.
+PRICE_TOLERANCE = 0.02
 #: Up to so many passes, repeated data is about as good as fresh (Muennighoff et al. 2023, arXiv 2305.16264).
 EPOCHS_AS_GOOD_AS_FRESH = 4
 
@@ -108,7 +114,10 @@ def _innovations(study: Study) -> list[Diagnostic]:
     fixed: dict[str, dict[str, float]] = {}
     for arm in study.arms.values():
         for name in arm.innovations if arm.twin is None else ():
-            for key, value in innovations.get(name).new.items():
+            entry = innovations.get(name)
+            for key, value in entry.new.items():
+                if entry.old[key] == value:
+                    continue
                 number = isinstance(value, (int, float)) and not isinstance(value, bool)
                 if number and not any(key in other.sweep for other in study.arms.values() if name in other.innovations):
                     fixed.setdefault(name, {})[key] = arm.settings.get(key, value)
@@ -171,7 +180,10 @@ def _copies(study: Study, table: RunTable, comparisons: list[GainCurve]) -> list
         if not curve.twin or span is None:
             continue
         said = f"{curve.candidate} is a copy of {curve.baseline} (A/A): the interval of its gain, {_span(span)},"
-        if span[0] <= 1 <= span[1]:
+        if span[0] <= 1 <= span[1] and span[1] > TOO_WIDE * span[0]:
+            message = f"{said} holds 1, but is too wide to tell anything."
+            found.append(Diagnostic("aa-wide", "warning", message, pair | {"interval": span}))
+        elif span[0] <= 1 <= span[1]:
             found.append(Diagnostic("aa-holds", "info", f"{said} holds 1, as it should.", pair | {"interval": span}))
         else:
             message = f"{said} leaves 1 out: chance (1 in 20), or seeds, tuning or data treat the two differently."
@@ -223,6 +235,27 @@ def worse_than_guessing(table: RunTable, task: type[Task]) -> list[Diagnostic]:
     return found
 
 
+def _prices(study: Study, finished: pl.DataFrame) -> list[Diagnostic]:
+    """Arms whose counted FLOPs are not those of their algorithm's formula, at the rung where they are furthest off."""
+    kind = tasks.get(study.task.name)
+    task = kind(kind.Options(**study.task.options))
+    off: dict[str, float] = {}
+    for arm in study.arms:
+        for (_,), rows in finished.filter(pl.col("arm") == arm).group_by("rung"):
+            row = rows.row(0, named=True)
+            if not row["train_flops"]:
+                continue
+            cls = algorithms.get(row["algorithm"])
+            ratio = row["train_flops"] / cls().train_flops(task, cls.Choices(**json.loads(row["choices"])))
+            if abs(math.log(ratio)) > max(abs(math.log(off.get(arm, 1.0))), math.log1p(PRICE_TOLERANCE)):
+                off[arm] = ratio
+    if not off:
+        return []
+    said = ", ".join(f"{arm} {ratio:.3f}" for arm, ratio in off.items())
+    message = f"Counted FLOPs over the formula's: {said}. Gains use the counted ones; rungs aren't quite equal budgets."
+    return [Diagnostic("price-differs", "warning", message, {"ratios": off})]
+
+
 def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:
     found = []
     if study.ladder.resource == "train_flops":
@@ -233,6 +266,7 @@ def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:
             six_nd = 6 * rows["parameters"] * rows["examples"]
             if (ratio := (six_nd / rows["train_flops"]).mean()) is not None:
                 ratios[arm] = float(ratio)  # type: ignore[arg-type]
+        found += _prices(study, frame)
         off = {a: r for a, r in ratios.items() if abs(r - 1) > SIX_ND_TOLERANCE}
         if off:
             said = ", ".join(f"{a} {r:.2f}" for a, r in off.items())

@@ -47,13 +47,17 @@ class Registry(Generic[T]):
             cls.card = Card(  # type: ignore[attr-defined]
                 name, version, summary, year, source, claim, smoke or getattr(inherited, "smoke", {})
             )
-            self._loaded[name] = cls
+            self.file(name, cls)
             return cls
 
         return file
 
     def file(self, name: str, cls: type[T]) -> None:
-        """File a class under `name`, without a card."""
+        """File a class under `name`, without a card. Raises `StudyError` for the name of a built-in from elsewhere."""
+        if name in self.builtin and not getattr(cls, "__module__", "").startswith("isoloss."):
+            raise StudyError(
+                f"{self.kind} '{name}'", "is already the name of a built-in one", "give yours another name"
+            )
         self._loaded[name] = cls
 
     def from_module(self, module: str) -> list[str]:
@@ -115,7 +119,7 @@ def load_plugin(path: Path) -> str:
     _PLUGIN_DIGESTS[name] = digest
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise StudyError(path, f"plug-in failed to import: {type(error).__name__}: {error}", "mend the file") from error
     return name

@@ -162,6 +162,14 @@ class Arm(_Part):
     sweep: dict[str, Axis] = {}
     seed_block: int = Field(default=0, ge=0, le=1000)
 
+    @field_validator("settings")
+    @classmethod
+    def _finite(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, given in value.items():
+            if isinstance(given, float) and not math.isfinite(given):
+                raise ValueError(f"settings.{name} is {given}, not a finite number")
+        return value
+
 
 class Tuning(_Part):
     """Equal tuning of every arm at every rung.

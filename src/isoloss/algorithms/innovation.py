@@ -117,6 +117,9 @@ def change(algorithm: str, taken: Sequence[str], left_out: Sequence[str], where:
 
     steps = [(innovations.get(n, f"{where}.innovations"), True) for n in taken]
     steps += [(innovations.get(n, f"{where}.without"), False) for n in left_out]
+    both = set(taken) & set(left_out)
+    if both:
+        raise StudyError(where, f"innovation '{min(both)}' is both taken in and left out", "keep one")
     choices: dict[str, Any] = {}
     set_by: dict[str, str] = {}
     for entry, into in steps:

@@ -181,7 +181,7 @@ def _slopes(estimate: Estimator, span: Interval, as_asked: bool) -> tuple[Slope,
         how = "no quality in common" if estimate.curves.overlap is None else "too little quality in common"
         short = f"the ladders have {how} for a trend"
     elif decades < LEAST_SPAN:
-        short = f"both arms are measured over {decades:.1f} decades, and a trend needs {LEAST_SPAN:g}"
+        short = f"both arms are measured over {decades:.2g} decades, and a trend needs {LEAST_SPAN:g}"
 
     def slope(drawn: Array, basis: str, note: str) -> Slope:
         ends = quantile_interval(drawn[1:], drawn[1:], estimate.level) if estimate.known else None

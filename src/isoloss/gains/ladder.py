@@ -122,8 +122,9 @@ def ladder_of(arm: ArmRuns, mode: str = "curve") -> Ladder:
     used = np.isfinite(log_q)
     lost = tuple(int(r) for r in rungs[~used])
     if used.sum() < 2:
-        what = f"has {used.sum()} usable rung(s) after divergence (half or more runs diverged at rungs {list(lost)})"
-        raise TableError(where, what, "stabilise those runs, for instance with a lower learning rate")
+        at = ", ".join(f"{np.median(resource[rung == r]):.3g}" for r in lost)
+        what = f"has {used.sum()} usable rung(s): half or more of its runs failed or diverged at {at}"
+        raise TableError(where, what, "mend what failed, or stabilise it with a lower learning rate")
     most = np.maximum.reduceat(np.where(finite, resource, 0.0), start)[used]
     least = np.minimum.reduceat(np.where(finite, resource, np.inf), start)[used]
     ends = np.cumsum(runs)[:-1]

@@ -93,7 +93,9 @@ def refuse_log(path: Path, frame: pl.DataFrame, roles: dict[str, str]) -> None:
 
 def refuse_mixed(path: Path, frame: pl.DataFrame, roles: dict[str, str]) -> None:
     """Refuse qualities on several metrics, data sets, splits or tokenisers; bits per byte may mix tokenisers."""
-    bytewise = bool({"bpb", "byte", "bytes"} & words_of(roles["quality"]))
+    # a run table of this package's own holds the task's unit, which for text is bits per byte
+    own = {"run_id", "algorithm", "task", "purpose"} <= set(frame.columns)
+    bytewise = own or bool({"bpb", "byte", "bytes"} & words_of(roles["quality"]))
     for column in frame.columns:
         name = plain_name(column)
         if name not in _MIXED or column in roles.values() or (bytewise and name.startswith("tokeni")):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from isoloss.ledger.table import RunTable
 from isoloss.planning.plan import Phase, Plan, PlannedRun
-from isoloss.planning.specs import Values, planned
+from isoloss.planning.specs import Values, check_innovations, planned
 from isoloss.planning.tuning import Rows, Tuning, best, rows_by_id, tuned
 from isoloss.runs import Purpose
 from isoloss.study import Study
@@ -20,6 +20,7 @@ def propose(study: Study, table: RunTable) -> Plan:
     beyond, with trials around the predicted choices in place of the grid; the chosen trials on fresh seeds. A round is
     proposed whole once the one before is complete, so the same table always gives the same plan.
     """
+    check_innovations(study.model_dump_json())
     rows = rows_by_id(table)
     number = -1
     for number, (phase, runs) in enumerate(_rounds(study, rows)):

@@ -94,6 +94,27 @@ def arm_algorithm(study: Study, arm: str) -> tuple[str, dict[str, Any]]:
     return name, {**choices, **definition.settings}
 
 
+@cache
+def check_innovations(study_json: str) -> None:
+    """Raise `StudyError` where a comparison names an innovation that is not what its two arms differ in: the baseline
+    must have the innovation's old choices, the candidate its new ones. Swept choices are not looked at."""
+    study = Study.model_validate_json(study_json)
+    for i, pair in enumerate(study.comparisons):
+        if pair.innovation is None:
+            continue
+        entry = innovations.get(pair.innovation, f"study '{study.name}': comparisons[{i}].innovation")
+        for arm, wanted, which in ((pair.baseline, entry.old, "old"), (pair.candidate, entry.new, "new")):
+            name, fixed = arm_algorithm(study, arm)
+            held = {**algorithms.get(name).Choices(**fixed).model_dump(), "algorithm": name}
+            for key, value in wanted.items():
+                if key not in study.arms[arm].sweep and held.get(key) != value:
+                    raise StudyError(
+                        f"study '{study.name}': comparisons[{i}].innovation",
+                        f"'{entry.name}' has {key} = {value!r} as its {which} choice, '{arm}' has {held.get(key)!r}",
+                        "name another innovation or other arms",
+                    )
+
+
 def _code(*digests: str) -> str:
     # an algorithm and a task from one plug-in file have one digest
     return "+".join(d for d in dict.fromkeys(digests) if d)
@@ -132,4 +153,6 @@ def _said(error: ValidationError, known: Mapping[str, Any]) -> str:
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
         return f"unknown choice '{field}'; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
-    return f"{field}: {fault['msg'].removeprefix('Value error, ')} (got {str(fault.get('input'))[:60]!r})"
+    said = str(fault["msg"]).removeprefix("Value error, ")
+    # a fault of several choices together has no field and the whole of them as its input
+    return f"{field}: {said} (got {str(fault.get('input'))[:60]!r})" if field else said

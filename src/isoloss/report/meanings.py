@@ -224,6 +224,16 @@ _MEANINGS: dict[str, Meaning] = {
         "The pipeline treats the two differently, or this is the one time in twenty.",
         "Look for what differs (seeds, tuning, data); add seeds before you believe any gain of this size.",
     ),
+    "aa-wide": Meaning(
+        "An arm and its copy can't be told apart, nor anything else",
+        "The interval of a gain that is 1 by construction reaches twice as high as low: so may any other here.",
+        "Add seeds or rungs.",
+    ),
+    "price-differs": Meaning(
+        "Counted FLOPs are not what the formula said",
+        "The run cost more or less than its rung: gains use the counted FLOPs, but rungs are not equal budgets.",
+        "Mend the `cost` of the part, or report the operator that the counter misses.",
+    ),
     "aa-rungs": Meaning(
         "An arm differs from its own copy at a budget",
         "The two were tuned apart, and one of them chose its trial with more luck; intervals don't hold that noise.",

@@ -140,7 +140,11 @@ def atlas(
         if field is None or row.field == field:
             rows.append(row)
     rows.sort(key=lambda r: (not r.ours, not r.registered, r.year or 0, r.name))
-    twins = tuple(_measured(f, c) for f in found for c in f.card.comparisons if c.twin)
+    # studies that share an arm and its copy share their runs too: one check, said once
+    checks = {
+        tuple(sorted(t.run_ids)): t for t in (_measured(f, c) for f in found for c in f.card.comparisons if c.twin)
+    }
+    twins = tuple(checks.values())
     return Atlas(field or "every field", tuple(rows), twins, tuple(f.file for f in found), tuple(notes))
 
 

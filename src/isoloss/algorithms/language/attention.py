@@ -72,7 +72,9 @@ class Attention(Mixer):
         kept, values = key_heads(heads, choices.kv_heads), value_width(shape, choices)
         found = linear(width, width + 2 * values, bias) + linear(width, width, bias)
         window = choices.attention_window
-        seen = choices.context if window is None or 2 * window >= choices.context else 2 * window
+        # a window that does not divide the context is masked, not cut: every key is computed
+        whole = window is None or 2 * window >= choices.context or choices.context % window
+        seen = choices.context if whole else 2 * window
         softmax = 5 * seen * heads
         found += work(4 * seen * width + softmax, 10 * seen * width + 2 * softmax)
         if choices.positions == "rotary":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -38,9 +38,10 @@ class LanguageChoices(Options):
     20), at 1e10 FLOPs; at C it is ``tokens_per_parameter * (C / 1e10) ** tokens_per_parameter_exponent`` (0 by
     Hoffmann et al.; N as C^0.73 and D as C^0.27, Kaplan et al. 2020, make it -0.46). Parameters are those that a token
     touches.
-    `width`, `depth`, `steps`: decided by the rung when left out. `optimizer`, `schedule`: see `isoloss list` and
-    `isoloss.training`; `betas`, `weight_decay`, `momentum` as the optimiser reads them. `clip`: largest norm of the
-    gradient. `trunk_warmup`: with the schedule ``wsd``, a warm-up of so many steps whatever the length of the run, so
+    `width`, `depth`, `steps`: decided by the rung when left out. `optimizer`, `schedule`: names of
+    `isoloss.training.optimizers` and `isoloss.training.schedules`; `betas`, `weight_decay`, `momentum` as the optimiser
+    reads them. `clip`: largest norm of the gradient. `trunk_warmup`: with the schedule ``wsd``, a warm-up of so many
+    steps whatever the length of the run, so
     that runs which differ in length alone share their stable phase (see `isoloss.training.trunk`).
     `tied`: the embedding is the head's matrix too. `dropout`: share of features dropped, on the embedding
     and every residual. `tokenizer`: ``bytes``, ``bpe-N`` with a vocabulary of N, or ``file:PATH``.
@@ -57,7 +58,7 @@ class LanguageChoices(Options):
     depth: int | None = Field(None, ge=1, le=16)
     steps: int | None = Field(None, ge=1)
     optimizer: str = "adamw"
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
     momentum: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     schedule: str = "cosine"

@@ -18,7 +18,8 @@ class Experts(nn.Module):
     """`experts` feed-forwards of the dense size, of which `experts_top` run for a token; no token is ever dropped.
 
     With `experts_grain` g each is cut into g experts of a g-th of the size and g times as many run (Dai et al. 2024,
-    DeepSeekMoE, arXiv 2401.06066): the same parameters and FLOPs, more ways to combine. Loads are evened by `balance`:
+    DeepSeekMoE, arXiv 2401.06066): the same parameters and FLOPs up to the rounding of units, more ways to combine.
+    Loads are evened by `balance`:
 
     - ``loss``: softmax scores and the auxiliary loss ``0.01 E sum_i f_i P_i`` over shares of tokens f and of score P
       (Fedus et al. 2021, Switch, arXiv 2101.03961);

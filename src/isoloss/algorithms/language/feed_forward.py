@@ -87,8 +87,8 @@ class SwiGLU(FeedForward):
 
     @classmethod
     def hidden(cls, width: int, share: int = 1) -> int:
-        """8/3 of the width, in steps of 4."""
-        return 4 * round(2 * width / 3 / share)
+        """8/3 of the width, in steps of 4, at least 4."""
+        return max(4 * round(2 * width / 3 / share), 4)
 
     @classmethod
     def inner(cls, width: int, share: int = 1) -> int:

@@ -22,7 +22,9 @@ class Head(nn.Module):
     def __init__(self, vocabulary: int, width: int, scale: float, choices: Any) -> None:
         super().__init__()
         self.cap, self.scale = choices.soft_cap, scale
-        self.table = None if choices.tied else nn.Parameter(torch.empty(vocabulary, width).normal_(std=width**-0.5))
+        # as the embedding: of the width's inverse root, with a constant one under muP
+        deviation = (scale * width) ** -0.5 if choices.parametrisation == "mup" else width**-0.5
+        self.table = None if choices.tied else nn.Parameter(torch.empty(vocabulary, width).normal_(std=deviation))
         self.ahead = nn.ModuleList([nn.Linear(width, width, bias=False) for _ in range(choices.prediction - 1)])
 
     @classmethod
@@ -34,10 +36,16 @@ class Head(nn.Module):
         table = vocabulary * width
         found = Cost(table, table, table) if choices.tied else Cost(2 * table, table + width, 2 * table)
         cap = work(3 * vocabulary, 5 * vocabulary) if choices.soft_cap else Cost()
+        if choices.parametrisation == "mup":
+            cap += work(vocabulary, vocabulary)
         found += work(2 * table, 4 * table) + cap
         # what the loss costs is counted for the next token elsewhere, once
         more = linear(width, width, False) + work(width, width) + work(2 * table + 10 * vocabulary, 4 * table) + cap
-        return found + more * (choices.prediction - 1)
+        for distance in range(1, choices.prediction):
+            share = 1 - distance / choices.context  # the last tokens of a window have no token so far ahead
+            # not part of a forward pass that predicts the next token
+            found += Cost(more.parameters, more.active, 0.0, 0.0, more.training * share, more.matrices)
+        return found
 
     def forward(self, x_btd: torch.Tensor, embedding_vd: torch.Tensor) -> torch.Tensor:
         """Logits of the next token, (batch, time, vocabulary)."""

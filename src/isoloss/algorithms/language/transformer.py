@@ -125,7 +125,8 @@ class TransformerChoices(LanguageChoices):
     recurrence in every layer of odd number and attention in the others. `kv_heads` ... `value_embeddings`: see
     `attention`; `soft_cap`, `prediction`: see `head`; `experts` ...: see `experts`, 1 for a dense model.
     `parametrisation`: ``standard``, every rate scaled by `lr_width_exponent`; ``mup``, hidden matrices' alone, with
-    constant tables and logits divided by the width (Yang et al. 2022, arXiv 2203.03466; both agree at width 16).
+    constant tables, routers and gates, and logits divided by the width (Yang et al. 2022, arXiv 2203.03466; both agree
+    at width 16).
     """
 
     feed_forward: str = "swiglu"
@@ -153,6 +154,8 @@ class TransformerChoices(LanguageChoices):
             raise ValueError("experts_top and experts_grain need experts > 1")
         if self.experts_top > self.experts:
             raise ValueError(f"experts_top {self.experts_top} exceeds experts {self.experts}")
+        if self.prediction > self.context:
+            raise ValueError(f"prediction {self.prediction} looks beyond the context {self.context}")
         if self.mixer == "gated-delta":
             reads = ("kv_heads", "attention_window", "attention_gate", "qk_norm", "value_residual", "value_embeddings")
             given = [f for f in reads if getattr(self, f) != type(self).model_fields[f].default]
@@ -169,7 +172,8 @@ class Transformer(LanguageAlgorithm):
 
     def parts(self, choices: Any) -> list[tuple[Registry[Any], str]]:
         """Feed-forward, norm and mixer beside what every language model has."""
-        mixed = [] if choices.mixer == "hybrid" else [(mixers, choices.mixer)]
+        named = ("gated-delta", "attention") if choices.mixer == "hybrid" else (choices.mixer,)
+        mixed = [(mixers, name) for name in named]
         return [*super().parts(choices), (feed_forwards, choices.feed_forward), (norms, choices.norm), *mixed]
 
     def feed_forward(self, choices: Any) -> type[FeedForward]:

@@ -89,7 +89,11 @@ class TextTask(Task):
         """How many tokens there are: N for ``bpe-N``, the byte values that occur for ``bytes``."""
         if tokenizer == "bytes":
             return len(self.corpus.alphabet)
-        return parse(tokenizer).learnt or len(self._tokenised(tokenizer).width)
+        learnt = parse(tokenizer).learnt
+        if learnt is not None and learnt <= self.vocabulary():
+            what = f"{tokenizer} leaves no merge: {self.vocabulary()} byte values occur"
+            raise StudyError("tokenizer", what, f"raise N above {self.vocabulary()}")
+        return learnt or len(self._tokenised(tokenizer).width)
 
     def _tokenised(self, tokenizer: str) -> Tokenised:
         return tokenised(self.corpus, parse(tokenizer))
