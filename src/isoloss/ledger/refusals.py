@@ -272,5 +272,6 @@ def _differs(column: str, kind: pl.DataType) -> pl.Expr:
     """Whether a setting takes several values in a cell; sizes (parameters, tokens) may differ within a rung's width."""
     sizes = {"params", "parameters", "tokens", "n", "d"}
     if kind.is_numeric() and words_of(column) & sizes:
-        return (pl.col(column).max() > SAME_RUNG * pl.col(column).min()).alias(column)
+        low, high = pl.col(column).min(), pl.col(column).max()
+        return (high - low > (SAME_RUNG - 1) * low.abs()).alias(column)  # an exponent of a size may be negative
     return (pl.col(column).n_unique() > 1).alias(column)
