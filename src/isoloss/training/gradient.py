@@ -30,9 +30,6 @@ class Optimizer(Protocol):
     def step(self) -> Any:
         """Update the parameters from their gradients."""
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
-
 
 @dataclass
 class Trainee:

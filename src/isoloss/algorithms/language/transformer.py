@@ -209,10 +209,8 @@ class Transformer(LanguageAlgorithm):
             found += Experts.cost(part, d, norm.biased, choices) * layers
         else:
             found += part.cost(d, norm.biased) * layers
-        # the first layers may differ from those that follow, which repeat with a period of two
-        prices = [self.mixer(choices, n).cost(shape, norm.biased, n, choices) for n in range(min(layers, 4))]
-        for n, price in enumerate(prices):
-            found += price * (1 if n < 2 else len(range(n, layers, 2)))
+        for layer in range(layers):
+            found += self.mixer(choices, layer).cost(shape, norm.biased, layer, choices)
         found += work(2 * d, 2 * d) * layers
         if choices.positions == "sinusoidal":
             found += work(d, 0)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 
 from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER
 from isoloss.training.optimizers import optimizer
-from isoloss.training.optimizers.base import Held, Joint, OptimizerPart, elements
-
-if TYPE_CHECKING:
-    from isoloss.training.gradient import Optimizer
+from isoloss.training.optimizers.base import OwnOptimizer, UniformPart
 
 
-class FusedAdam(Held):
+class FusedAdam(OwnOptimizer):
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101); with ``weight_decay=0``, Adam (Kingma & Ba 2015).
 
     Bit for bit ``torch.optim.AdamW(..., fused=True)``, whose bookkeeping around the same kernel takes three times as
@@ -34,8 +31,7 @@ class FusedAdam(Held):
         weight_decay: float = 0.0,
         eps: float = 1e-8,
     ) -> None:
-        self.parameters: list[torch.Tensor] = list(parameters)
-        self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": lr}]
+        super().__init__(parameters, lr)
         self.betas, self.weight_decay, self.eps = betas, weight_decay, eps
         self.mean = [torch.zeros_like(p) for p in self.parameters]
         self.square = [torch.zeros_like(p) for p in self.parameters]
@@ -49,7 +45,7 @@ class FusedAdam(Held):
         torch._foreach_add_(self.steps, 1)
         torch._fused_adamw_(
             self.parameters,
-            [p.grad for p in self.parameters if p.grad is not None],
+            self.gradients(),
             self.mean,
             self.square,
             [],
@@ -63,11 +59,6 @@ class FusedAdam(Held):
             maximize=False,
         )
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop all gradients."""
-        for p in self.parameters:
-            p.grad = None
-
 
 @optimizer(
     "adamw",
@@ -76,7 +67,7 @@ class FusedAdam(Held):
     year=2017,
     source="Loshchilov & Hutter 2019 (arXiv 1711.05101)",
 )
-class AdamW(OptimizerPart):
+class AdamW(UniformPart):
     r"""Running means of the gradient and its square, weight decay apart from both.
 
     With :math:`m, v` the bias-corrected means at rates :math:`\beta_1, \beta_2` and :math:`\epsilon = 10^{-8}`:
@@ -89,24 +80,14 @@ class AdamW(OptimizerPart):
         return float(choices.weight_decay)
 
     @classmethod
-    def build(
-        cls,
-        matrices: list[torch.nn.Parameter],
-        others: list[torch.nn.Parameter],
-        lr: float,
-        lr_others: float,
-        choices: Any,
-    ) -> Optimizer:
-        """One kernel call a step, two where the rates differ."""
-        decay = cls.decay(choices)
-        if lr == lr_others:
-            return FusedAdam([*matrices, *others], lr, choices.betas, decay)
-        return Joint(FusedAdam(matrices, lr, choices.betas, decay), FusedAdam(others, lr_others, choices.betas, decay))
+    def of(cls, parameters: list[torch.nn.Parameter], lr: float, choices: Any) -> FusedAdam:
+        """One kernel call a step."""
+        return FusedAdam(parameters, lr, choices.betas, cls.decay(choices))
 
     @classmethod
-    def flops(cls, matrices: Sequence[tuple[int, int, int]], others: int, choices: Any) -> float:
-        """14 a parameter."""
-        return ADAMW_FLOPS_PER_PARAMETER * (elements(matrices) + others)
+    def price(cls, choices: Any) -> float:
+        """14."""
+        return ADAMW_FLOPS_PER_PARAMETER
 
 
 @optimizer(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from isoloss.runs import Card
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Parameter
 
     from isoloss.training.gradient import Optimizer
@@ -65,10 +66,18 @@ def needs(package: str) -> None:
         raise ModuleNotFoundError(f"No module named '{package}'", name=package)
 
 
-class Held:
-    """Of an optimiser of this package, what a checkpoint keeps: the lists of tensors that it names in `held`."""
+class OwnOptimizer:
+    """An optimiser of this package: one parameter group, and the lists of tensors named in `held` as its state."""
 
     held: ClassVar[tuple[str, ...]]
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
+        self.parameters: list[Tensor] = list(parameters)
+        self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": lr}]
+
+    def gradients(self) -> list[Tensor]:
+        """What the parameters hold; each must hold one."""
+        return [p.grad for p in self.parameters if p.grad is not None]
 
     def state_dict(self) -> dict[str, Any]:
         """The tensors themselves, by name of the list."""
@@ -99,11 +108,6 @@ class Joint:
         for part in self.parts:
             part.step()
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop all gradients."""
-        for part in self.parts:
-            part.zero_grad(set_to_none)
-
     def train(self) -> None:
         """Tell the parts that have modes that training begins."""
         for part in self.parts:
@@ -115,3 +119,31 @@ class Joint:
         for part in self.parts:
             if hasattr(part, "eval"):
                 part.eval()
+
+
+class UniformPart(OptimizerPart):
+    """One rule for all parameters. Subclasses give `of` and `price`."""
+
+    @classmethod
+    @abc.abstractmethod
+    def of(cls, parameters: list[Parameter], lr: float, choices: Any) -> Optimizer:
+        """The optimiser of `parameters` at the peak rate `lr`."""
+
+    @classmethod
+    @abc.abstractmethod
+    def price(cls, choices: Any) -> float:
+        """FLOPs of a step per parameter."""
+
+    @classmethod
+    def build(
+        cls, matrices: list[Parameter], others: list[Parameter], lr: float, lr_others: float, choices: Any
+    ) -> Optimizer:
+        """One optimiser, two where the rates differ."""
+        if lr == lr_others:
+            return cls.of([*matrices, *others], lr, choices)
+        return Joint(cls.of(matrices, lr, choices), cls.of(others, lr_others, choices))
+
+    @classmethod
+    def flops(cls, matrices: Sequence[tuple[int, int, int]], others: int, choices: Any) -> float:
+        """`price` for every parameter."""
+        return cls.price(choices) * (elements(matrices) + others)

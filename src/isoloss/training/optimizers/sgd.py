@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from isoloss.training.optimizers import optimizer
-from isoloss.training.optimizers.base import Held, Joint, OptimizerPart, elements
-
-if TYPE_CHECKING:
-    from isoloss.training.gradient import Optimizer
+from isoloss.training.optimizers.base import OwnOptimizer, UniformPart
 
 
-class MomentumSGD(Held):
+class MomentumSGD(OwnOptimizer):
     """Bit for bit ``torch.optim.SGD(..., foreach=True)`` with momentum, without PyTorch's compiler imported for it."""
 
     held = ("velocity",)
@@ -22,8 +18,7 @@ class MomentumSGD(Held):
     def __init__(
         self, parameters: list[torch.nn.Parameter], lr: float, momentum: float, weight_decay: float = 0.0
     ) -> None:
-        self.parameters: list[torch.Tensor] = list(parameters)
-        self.param_groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": lr}]
+        super().__init__(parameters, lr)
         self.momentum, self.weight_decay = momentum, weight_decay
         self.velocity = [torch.zeros_like(p) for p in self.parameters]
 
@@ -32,17 +27,12 @@ class MomentumSGD(Held):
         """One update from the gradients that the parameters hold, which it changes."""
         if not self.parameters:
             return
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        gradients = self.gradients()
         if self.weight_decay:
             torch._foreach_add_(gradients, self.parameters, alpha=self.weight_decay)
         torch._foreach_mul_(self.velocity, self.momentum)
         torch._foreach_add_(self.velocity, gradients)
         torch._foreach_add_(self.parameters, self.velocity, alpha=-self.param_groups[0]["lr"])
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop all gradients."""
-        for p in self.parameters:
-            p.grad = None
 
 
 @optimizer(
@@ -52,7 +42,7 @@ class MomentumSGD(Held):
     year=1986,
     source="Robbins & Monro 1951; momentum: Rumelhart, Hinton & Williams 1986 (Nature 323); Polyak 1964",
 )
-class SGD(OptimizerPart):
+class SGD(UniformPart):
     r"""Heavy-ball momentum :math:`\mu` = ``momentum``; weight decay is coupled, that is, part of the gradient:
     :math:`b \leftarrow \mu b + g + \lambda w`, :math:`w \leftarrow w - \eta b`.
 
@@ -60,21 +50,11 @@ class SGD(OptimizerPart):
     """
 
     @classmethod
-    def build(
-        cls,
-        matrices: list[torch.nn.Parameter],
-        others: list[torch.nn.Parameter],
-        lr: float,
-        lr_others: float,
-        choices: Any,
-    ) -> Optimizer:
-        """One optimiser, two where the rates differ."""
-        momentum, decay = choices.momentum, choices.weight_decay
-        if lr == lr_others:
-            return MomentumSGD([*matrices, *others], lr, momentum, decay)
-        return Joint(MomentumSGD(matrices, lr, momentum, decay), MomentumSGD(others, lr_others, momentum, decay))
+    def of(cls, parameters: list[torch.nn.Parameter], lr: float, choices: Any) -> MomentumSGD:
+        """List operators, one call for all parameters."""
+        return MomentumSGD(parameters, lr, choices.momentum, choices.weight_decay)
 
     @classmethod
-    def flops(cls, matrices: Sequence[tuple[int, int, int]], others: int, choices: Any) -> float:
-        """3 a parameter, 4 with weight decay."""
-        return (3 + bool(choices.weight_decay)) * (elements(matrices) + others)
+    def price(cls, choices: Any) -> float:
+        """3, 4 with weight decay."""
+        return 3 + bool(choices.weight_decay)

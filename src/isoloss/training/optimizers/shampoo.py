@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER, svd_flops
+from isoloss.training.flops import svd_flops
 from isoloss.training.optimizers import optimizer
-from isoloss.training.optimizers.adam import FusedAdam
-from isoloss.training.optimizers.base import Joint, OptimizerPart, needs
+from isoloss.training.optimizers.base import needs
+from isoloss.training.optimizers.matrices import MatrixPart
 
 if TYPE_CHECKING:
     from torch.nn import Parameter
@@ -40,7 +39,7 @@ def blocks(side: int) -> list[int]:
     "implementation: pytorch-optimizer",
     claim="28% faster than the tuned baseline over AlgoPerf's workloads (Kasimbeg et al. 2025)",
 )
-class Shampoo(OptimizerPart):
+class Shampoo(MatrixPart):
     r"""With :math:`L, R` running means of :math:`G G^T` and :math:`G^T G` at rate :math:`\beta_2`, the direction
     :math:`L^{-1/4} G R^{-1/4}` (roots by SVD, refreshed every tenth step) is scaled to the norm of RMSProp's update,
     so that rates are Adam's; then Nesterov's momentum :math:`\beta_1` and decoupled weight decay. The first nine
@@ -50,17 +49,12 @@ class Shampoo(OptimizerPart):
     period = 10
 
     @classmethod
-    def build(
-        cls, matrices: list[Parameter], others: list[Parameter], lr: float, lr_others: float, choices: Any
-    ) -> Optimizer:
-        """The package's optimiser and `FusedAdam` together."""
-        rest = FusedAdam(others, lr_others, choices.betas, choices.weight_decay)
-        if not matrices:
-            return rest
+    def of(cls, matrices: list[Parameter], lr: float, choices: Any) -> Optimizer:
+        """The package's optimiser."""
         from pytorch_optimizer import ScalableShampoo
         from pytorch_optimizer.optimizer.utils.graft import LayerWiseGrafting
 
-        shampoo = ScalableShampoo(
+        return ScalableShampoo(
             matrices,
             lr=lr,
             betas=choices.betas,
@@ -76,21 +70,19 @@ class Shampoo(OptimizerPart):
             # the alternative iterates as long as the numbers ask for (no formula) and draws from torch's generator
             use_svd=True,
         )
-        return Joint(shampoo, rest, period=cls.period)
 
     @classmethod
-    def flops(cls, matrices: Sequence[tuple[int, int, int]], others: int, choices: Any) -> float:
-        r"""A block of :math:`r \times c`: statistics and direction :math:`4 r c (r + c)` each way together, and
-        :math:`2 (r^2 + c^2)` where it is not square; 15 an element, 16 with weight decay. A tenth of the refresh: for
-        each side :math:`n` an SVD, a product and :math:`n^2 + n`. Any other parameter 14.
+    def price(cls, rows: int, columns: int, choices: Any) -> float:
+        r"""Of each block of :math:`r \times c`: statistics and direction :math:`4 r c (r + c)` together, and
+        :math:`2 (r^2 + c^2)` where the blocks of the matrix are not all square and alike; 15 an element, 16 with weight
+        decay. A tenth of the refresh: for each side :math:`n` an SVD, a product and :math:`n^2 + n`.
         """
         pointwise = 15 + bool(choices.weight_decay)
-        total = float(ADAMW_FLOPS_PER_PARAMETER * others)
-        for rows, columns, count in matrices:
-            cut = list(product(blocks(rows), blocks(columns)))
-            alike = len({n for block in cut for n in block}) == 1  # then all statistics are one batched product
-            for r, c in cut:
-                refresh = sum(svd_flops(n, n) + 2 * n**3 + n * n + n for n in (r, c))
-                means = 0 if alike else 2 * (r * r + c * c)
-                total += count * (4 * r * c * (r + c) + pointwise * r * c + means + refresh / cls.period)
+        cut = list(product(blocks(rows), blocks(columns)))
+        alike = len({n for block in cut for n in block}) == 1  # then all statistics are one batched product
+        total = 0.0
+        for r, c in cut:
+            refresh = sum(svd_flops(n, n) + 2 * n**3 + n * n + n for n in (r, c))
+            means = 0 if alike else 2 * (r * r + c * c)
+            total += 4 * r * c * (r + c) + pointwise * r * c + means + refresh / cls.period
         return total
