@@ -38,8 +38,8 @@ class BatchedMuon(OwnOptimizer):
     """What ``torch.optim.Muon(..., adjust_lr_fn="match_rms_adamw")`` computes, in float32 and by shape.
 
     PyTorch's goes matrix by matrix, in bfloat16; on small matrices the calls cost more than the arithmetic: for 6 to 24
-    matrices, its step with AdamW's for the rest takes 4 to 6 times this one's at width 16 and 1.4 to 1.5 times at 64, on
-    a processor with bfloat16 units; at 128, and only with such units, half (``benchmarks/optimisers.py``).
+    matrices, its step (AdamW's for the rest included) takes 4 to 6 times this one's at width 16 and 1.4 to 1.5 times at
+    64, on a processor with bfloat16 units; at 128, and only with such units, half (``benchmarks/optimisers.py``).
     """
 
     held = ("mean",)
