@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DECAY = 0.2
 FIRST_CHECKPOINT = 64
 PATIENCE = 0.5
-FORMAT = 1
+FORMAT = 2
 #: What a file that is no whole checkpoint may raise while it is read.
 _UNREADABLE = (
     OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError,
@@ -150,7 +150,7 @@ class Trunk:
         if step > self.stem.branch:
             return
         self.losses.append(loss)
-        if step in self._keep_at and self._lock is not None and len(meter.counted) > meter.period:
+        if step in self._keep_at and self._lock is not None and meter.ready:
             with suppress(OSError):  # a full disk costs others time, never this run
                 self._write(step, meter)
         if step == self.stem.branch:
@@ -176,7 +176,7 @@ class Trunk:
             return
         held = {
             "format": FORMAT, "key": self.key, "step": step, "losses": torch.stack(self.losses).cpu(),
-            "counted": list(meter.counted), "model": _tensors(self.trainee.model), "optimizer": optimizer,
+            "meter": meter.state(), "model": _tensors(self.trainee.model), "optimizer": optimizer,
             "carried": carried, "generator": torch.get_rng_state(),
         }  # fmt: skip
         # written whole or not at all; one name, since only the holder of the lock writes
@@ -211,7 +211,7 @@ class Trunk:
         _restore(self.trainee.optimizer, held["optimizer"])
         self.stem.restore(held["carried"])
         torch.set_rng_state(held["generator"])
-        meter.counted[:] = held["counted"]
+        meter.restore(held["meter"])
         self.losses = list(held["losses"].unbind())
 
 

@@ -35,7 +35,7 @@ from isoloss.algorithms.base import Rung
 from isoloss.errors import StudyError
 from isoloss.tasks.base import Task
 from isoloss.tasks.rotated_digits import CLASSES, POOL, TURNS, RotatedDigits
-from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER, NORMALISE_FLOPS_PER_ELEMENT
+from isoloss.training.formulas import ADAMW_FLOPS_PER_PARAMETER, NORMALISE_FLOPS_PER_ELEMENT
 from isoloss.training.gradient import GradientAlgorithm, Trainee
 from isoloss.training.optimizers.adam import FusedAdam
 from isoloss.training.schedules import cosine

@@ -1,6 +1,7 @@
 """What the parts of a language model cost, by formula: parameters, and FLOPs of one token.
 
-Conventions are those of `isoloss.training.flops`: a multiply-accumulate is 2 FLOPs, a pointwise operator 1 per element.
+Conventions are those of `isoloss.training.formulas`: a multiply-accumulate is 2 FLOPs, a pointwise operator 1 per
+element.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from torch import nn
 
 from isoloss.algorithms.language.cost import Cost
 from isoloss.algorithms.language.parts import norm
-from isoloss.training.flops import NORMALISE_FLOPS_PER_ELEMENT
+from isoloss.training.formulas import NORMALISE_FLOPS_PER_ELEMENT
 
 
 class Norm(nn.Module):

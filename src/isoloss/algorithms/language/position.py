@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from isoloss.training.flops import COMPLEX_PRODUCT_FLOPS
+from isoloss.training.formulas import COMPLEX_PRODUCT_FLOPS
 
 #: FLOPs of turning the queries and keys of one token, per unit of their joint width: a complex product for two
 ROTATION_FLOPS = COMPLEX_PRODUCT_FLOPS // 2

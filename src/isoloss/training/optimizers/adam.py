@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER
+from isoloss.training.formulas import ADAMW_FLOPS_PER_PARAMETER
 from isoloss.training.optimizers import optimizer
 from isoloss.training.optimizers.base import OwnOptimizer, UniformPart
 

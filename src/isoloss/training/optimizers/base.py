@@ -44,7 +44,7 @@ class OptimizerPart(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def flops(cls, matrices: Sequence[tuple[int, int, int]], others: int, choices: Any) -> float:
-        """FLOPs of one step by formula, the mean over a period, in the convention of `isoloss.training.flops`.
+        """FLOPs of one step by formula, the mean over a period, in the convention of `isoloss.training.formulas`.
 
         `matrices`: rows, columns and how many of them; `others`: all other parameters.
         """

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from isoloss.training.flops import ADAMW_FLOPS_PER_PARAMETER
+from isoloss.training.formulas import ADAMW_FLOPS_PER_PARAMETER
 from isoloss.training.optimizers.adam import FusedAdam
 from isoloss.training.optimizers.base import Joint, OptimizerPart
 

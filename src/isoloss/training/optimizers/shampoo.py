@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from isoloss.training.flops import svd_flops
+from isoloss.training.formulas import svd_flops
 from isoloss.training.optimizers import optimizer
 from isoloss.training.optimizers.base import needs
 from isoloss.training.optimizers.matrices import MatrixPart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from isoloss.training.flops import qr_flops
+from isoloss.training.formulas import qr_flops
 from isoloss.training.optimizers import optimizer
 from isoloss.training.optimizers.base import needs
 from isoloss.training.optimizers.matrices import MatrixPart
