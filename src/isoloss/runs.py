@@ -152,7 +152,8 @@ class Outcome:
     `qualities`: split -> quality in the task's own unit and direction (absent for a diverged run); `curve`:
     columns of equal length
     (``step``, ``examples``, ``train_flops``, ``train_loss``); `seconds`: phase -> wall seconds
-    (``compute`` forward/backward/optimiser, ``data``, ``evaluate``, ``setup``, ...).
+    (``compute`` forward/backward/optimiser, ``data``, ``evaluate``, ``setup``, ...); `notes`: faults that it survived,
+    a line each (a damaged checkpoint, a full disk).
     """
 
     status: Status
@@ -161,6 +162,7 @@ class Outcome:
     resources: ResourceVector
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = set(self.resources) - set(RESOURCES)
@@ -170,17 +172,37 @@ class Outcome:
             raise ValueError("a finished run has finite qualities; call it diverged")
 
 
+class Stopped(BaseException):
+    """A run was told to end and did, leaving a checkpoint. No `Exception`: it is no fault of the run."""
+
+
+@dataclass
+class Stop:
+    """How a run is told to end: `told` by whoever runs it; `heeded` by the run, while it looks at `told` between steps
+    and would raise `Stopped`. A run that does not look is ended with its process."""
+
+    told: bool = False
+    heeded: bool = False
+
+
 @dataclass(frozen=True)
 class Context:
     """What a run may know of its surroundings: where it can write, and nothing of the study.
 
     `progress(done, total)` is called now and then with steps; `device` is a torch device string; `cache` is a folder
-    for what may be kept from one run to the next (None: nothing is), never needed for a result.
+    for what may be kept from one run to the next (None: nothing is), never needed for a result; `stop` says when to
+    end early; `checkpoint_seconds` is how long a run trains before it leaves a checkpoint, and then another.
     """
 
     device: str = "cpu"
     progress: Any = None
     cache: Path | None = None
+    stop: Stop = field(default_factory=Stop)
+    checkpoint_seconds: float = 60.0
+
+    def checkpoint(self, run_id: str) -> Path | None:
+        """Where the run `run_id` leaves its checkpoint."""
+        return None if self.cache is None else self.cache / "checkpoints" / f"{run_id}.pt"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
+from isoloss.machine import processor
 from isoloss.runs import Context, Outcome, RunSpec
 from isoloss.tasks.base import Task
 
@@ -97,17 +98,8 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": 1,
         "packages": packages,
     }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

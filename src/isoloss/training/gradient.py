@@ -39,7 +39,9 @@ class Trainee:
     every group's base learning rate; `evaluate(split)` is the quality in the task's unit; `examples_per_step`
     counts what the task calls an example; `sizes` are the model's own parameter and inference counts
     (``parameters``, ``active_parameters``, ``non_embedding_parameters``, ``inference_flops``, ``unique_examples``);
-    `stem` makes the run a branch of a trunk, whose rate it sets in place of `schedule`.
+    `stem` makes the run a branch of a trunk, whose rate it sets in place of `schedule`. What the model carries from
+    step to step besides parameters and buffers (a recurrent state) is read by `carried()` and put back by `restore`, as
+    tensors and plain values: a run that is killed goes on from there, with the batches that follow.
     """
 
     model: torch.nn.Module
@@ -53,6 +55,8 @@ class Trainee:
     clip: float | None = 1.0
     sizes: dict[str, float] | None = None
     stem: Stem | None = None
+    carried: Callable[[], Any] = lambda: None
+    restore: Callable[[Any], None] = lambda carried: None
 
 
 class GradientAlgorithm(Algorithm):
@@ -66,15 +70,12 @@ class GradientAlgorithm(Algorithm):
     @final
     def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
         """Build and train; see `isoloss.training.loop.train`."""
+        from isoloss.training.keeper import Keeper
         from isoloss.training.loop import train
 
         start = time.perf_counter()
         task.prepare()
         torch.manual_seed(spec.seed)
         trainee = self.build(task, self.Choices(**spec.choices), spec.seed)
-        if trainee.stem is None:
-            return train(trainee, spec.evaluate, context, setup_seconds=time.perf_counter() - start)
-        from isoloss.training.trunk import Trunk
-
-        with Trunk(trainee, spec, context.cache) as trunk:
-            return train(trainee, spec.evaluate, context, time.perf_counter() - start, trunk)
+        with Keeper(trainee, spec, context) as keeper:
+            return train(trainee, spec.evaluate, context, time.perf_counter() - start, keeper)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from isoloss.runs import Amount, Context, Outcome
+from isoloss.training.faults import is_out_of_memory
 from isoloss.training.flops import PeriodicMeter
 from isoloss.training.gradient import Trainee
-from isoloss.training.trunk import Trunk
+from isoloss.training.keeper import Keeper
 
 CURVE_POINTS = 32
+#: A loss that is no number is noticed after so many steps at most; looking makes a GPU wait, so not every step.
+CHECK_EVERY = 64
 
 
 def log_steps(steps: int, points: int = CURVE_POINTS) -> list[int]:
@@ -40,9 +43,18 @@ def _nothing() -> None:
     """What an optimiser without modes does when told its mode."""
 
 
-def _spent(meter: PeriodicMeter, resumed: int, done: int) -> int:
-    """FLOPs of the steps after `resumed`."""
-    return meter.total(done) - (meter.total(min(resumed, done)) if resumed else 0)
+def finite(tensors: Iterable[torch.Tensor]) -> bool:
+    """Whether every number in `tensors` is finite."""
+    found = list(tensors)
+    if not found:
+        return True
+    largest = torch.stack(torch._foreach_norm(found, float("inf")))
+    return bool(largest.isfinite().all())
+
+
+def _spent(meter: PeriodicMeter, borrowed: int, done: int) -> int:
+    """FLOPs of the steps after the `borrowed` ones."""
+    return meter.total(done) - (meter.total(min(borrowed, done)) if borrowed else 0)
 
 
 def train(
@@ -50,15 +62,16 @@ def train(
     evaluate: Sequence[str],
     context: Context,
     setup_seconds: float = 0.0,
-    trunk: Trunk | None = None,
+    keeper: Keeper | None = None,
 ) -> Outcome:
     """Train for ``trainee.steps`` steps and measure quality on each split of `evaluate`.
 
     FLOPs are counted operator by operator over the first real step and the period of the optimiser that follows it,
     and repeated from there (all steps have one shape): see `PeriodicMeter`. An optimiser with ``train()`` and
-    ``eval()`` is told before training and before evaluation. A loss that is not finite ends the run as ``diverged``:
-    it has no quality and counts as a miss. A branch of a `trunk` goes on where that has been trained to already: the
-    losses until there are read, not made again, and the rest is the same bit for bit.
+    ``eval()`` is told before training and before evaluation. A loss, and in the end a parameter, that is not finite
+    ends the run as ``diverged``, after `CHECK_EVERY` steps at most: it has no quality and counts as a miss. With a
+    `keeper`, the run goes on where it, or its trunk, has been trained to already: the losses until there are read, not
+    made again, and the rest is the same bit for bit. Raises `Stopped` where the keeper is told to.
     """
     clock = time.perf_counter
     started = clock()
@@ -74,7 +87,7 @@ def train(
     model.train()
     getattr(optimizer, "train", _nothing)()
     rate = (lambda step: trainee.schedule(step / steps)) if trainee.stem is None else trainee.stem.rate
-    past = [] if trunk is None else trunk.resume(meter)
+    past = torch.empty(0) if keeper is None else keeper.resume(meter)
 
     def one_step(batch: object) -> torch.Tensor:
         loss = trainee.loss(batch)
@@ -96,12 +109,19 @@ def train(
             multiplier = rate(step)
             for group, base in groups:
                 group["lr"] = base * multiplier
-            with meter.step():
-                loss = one_step(batch)
-            if trunk is not None:
-                trunk.passed(step, loss, meter)
+            try:
+                with meter.step():
+                    loss = one_step(batch)
+            except RuntimeError as error:
+                # a decomposition, say, that is given no numbers: the loss was not finite, or a gradient
+                gradients = [p.grad for p in parameters if p.grad is not None]
+                if is_out_of_memory(error) or finite([*parameters, *gradients]):
+                    raise
+                loss = torch.full((), math.nan)
+            if keeper is not None:
+                keeper.passed(step, loss, meter)
         total += loss
-        if step == mark:
+        if step == mark or (step % CHECK_EVERY == 0 and not math.isfinite(total)):
             before = clock()
             mean = float(total) / (step - last_mark)
             curve["step"].append(step)
@@ -117,6 +137,10 @@ def train(
                 status = "diverged"
                 break
 
+    if status == "finished" and not finite(parameters):
+        status = "diverged"
+    if keeper is not None:
+        keeper.trained(meter)
     trained = clock()
     qualities: dict[str, float] = {}
     if status == "finished":
@@ -126,7 +150,10 @@ def train(
             qualities = {split: float(trainee.evaluate(split)) for split in evaluate}
         if not all(math.isfinite(q) for q in qualities.values()):
             status, qualities = "diverged", {}
+    if keeper is not None:
+        keeper.ended()
     ended = clock()
+    earlier, borrowed = (0.0, 0) if keeper is None else (keeper.seconds, keeper.borrowed)
     done = int(curve["step"][-1])
     sizes = trainee.sizes or {}
     resources = {
@@ -135,14 +162,15 @@ def train(
         "steps": Amount(float(done), "counted"),
         "parameters": Amount(float(sum(p.numel() for p in parameters)), "counted"),
         **{name: Amount(float(value), "analytic") for name, value in sizes.items() if name != "parameters"},
-        **({} if trunk is None else {"spent_flops": Amount(float(_spent(meter, len(past), done)), "counted")}),
-        "seconds": Amount(setup_seconds + ended - started, "measured"),
+        **({} if trainee.stem is None else {"spent_flops": Amount(float(_spent(meter, borrowed, done)), "counted")}),
+        "seconds": Amount(earlier + setup_seconds + ended - started, "measured"),
     }
     seconds = {
         "setup": setup_seconds,
-        "compute": trained - started - data_seconds - record_seconds,
+        "compute": earlier + trained - started - data_seconds - record_seconds,
         "data": data_seconds,
         "record": record_seconds,
         "evaluate": ended - trained,
     }
-    return Outcome(status, qualities, curve, resources, seconds)  # type: ignore[arg-type]
+    notes = () if keeper is None else tuple(keeper.notes)
+    return Outcome(status, qualities, curve, resources, seconds, notes=notes)  # type: ignore[arg-type]

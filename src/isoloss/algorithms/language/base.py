@@ -181,9 +181,7 @@ class LanguageAlgorithm(GradientAlgorithm):
             nonlocal state
             state = carried
 
-        stem = None
-        if choices.trunk_warmup is not None:
-            stem = Stem(choices.trunk_warmup, choices.steps, lambda: state, restore)
+        stem = None if choices.trunk_warmup is None else Stem(choices.trunk_warmup, choices.steps)
         matrices = model.matrices()
         named = {id(p) for p in matrices}
         others = [p for p in model.parameters() if id(p) not in named]
@@ -199,6 +197,8 @@ class LanguageAlgorithm(GradientAlgorithm):
             examples_per_step=choices.batch_tokens,
             clip=choices.clip,
             stem=stem,
+            carried=lambda: state,
+            restore=restore,
             sizes={
                 "active_parameters": cost.active,
                 "non_embedding_parameters": cost.parameters - cost.embedding,
