@@ -23,20 +23,22 @@ def run(
 ) -> None:
     """Run a study to its verdict and write its report page.
 
-    Stop it at any moment and run it again: finished runs are kept and never trained twice. Two of these commands on
-    one ledger share the work.
+    Stop it at any moment (Ctrl-C, or SIGTERM) and run it again: finished runs are kept and never trained twice, and a
+    long run goes on from its last checkpoint. Two of these commands on one ledger share the work.
     """
     from isoloss import api
+    from isoloss.execution.signals import Terminated, stoppable
     from isoloss.gains.result import to_json
     from isoloss.report import print_result
     from isoloss.report.live import LiveProgress
 
     try:
-        with LiveProgress(errors()) as live:
+        with stoppable(), LiveProgress(errors()) as live:
             result, page = api.run(study, workers=workers, engine=engine.value, ledger=ledger, out=out, observer=live)
-    except KeyboardInterrupt:  # caught here: typer would call it "Aborted"
-        errors().print("\nisoloss: stopped. Finished runs are kept; the same command goes on from there.")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as signalled:  # caught here: typer would call it "Aborted"
+        said = "Finished runs and checkpoints are kept; the same command goes on from there."
+        errors().print(f"\nisoloss: stopped. {said}", soft_wrap=True)
+        raise typer.Exit(143 if isinstance(signalled, Terminated) else 130) from None
     if as_json:
         print_json(to_json(result))
     else:

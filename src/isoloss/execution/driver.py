@@ -48,7 +48,8 @@ def drive(
 ) -> RunTable:
     """Run every round of `study`; returns the final table. Finished runs are never trained again.
 
-    Interrupted at any moment (an exception, Ctrl-C, kill -9), nothing finished is lost; claims go back to the queue.
+    Interrupted at any moment (an exception, Ctrl-C, kill -9), nothing finished is lost; claims go back to the queue,
+    and what trained for long goes on from its checkpoint the next time.
     """
     observer = observer or _Silent()
     owner = new_owner()
@@ -72,8 +73,7 @@ def drive(
     finally:
         heart.stop()
         if started:
-            engine.stop()
-            ledger.release(owner)
+            _end(ledger, engine, owner)
 
 
 def _round(study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: str, observer: Observer) -> None:
@@ -100,9 +100,25 @@ def _round(study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: s
             if ended.lost and lost[run_id] < ATTEMPTS:
                 ledger.release(owner, [run_id])
                 continue
-            ledger.finish(run_id, ended.outcome, ended.environment)
+            _record(ended, ledger, engine)
             open_ids.discard(run_id)
             observer.ended(ended, prices.get(run_id, 0.0))
+
+
+def _end(ledger: Ledger, engine: RunEngine, owner: str) -> None:
+    try:
+        for ended in engine.collect(0):  # what came back since, where the study was stopped
+            if not ended.lost:
+                _record(ended, ledger, engine)
+    finally:
+        engine.stop()
+        ledger.release(owner)
+
+
+def _record(ended: Ended, ledger: Ledger, engine: RunEngine) -> None:
+    ledger.finish(ended.spec.run_id, ended.outcome, ended.environment)
+    if ended.outcome.status != "failed":  # a failed run is queued again when the study is run again
+        engine.recorded(ended.spec)
 
 
 class _Heartbeat:

@@ -34,5 +34,8 @@ class RunEngine(Protocol):
     def collect(self, timeout: float) -> list[Ended]:
         """Runs that ended since the last call; waits at most `timeout` seconds for the first."""
 
+    def recorded(self, spec: RunSpec) -> None:
+        """The result of a run is safe: what it left to go on from may go."""
+
     def stop(self) -> None:
-        """End all workers at once; unfinished runs are lost (and only those)."""
+        """End all workers, as soon as the runs in hand have left checkpoints; what they did not keep is lost."""

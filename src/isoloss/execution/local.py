@@ -8,12 +8,16 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from isoloss.execution.engine import Ended
-from isoloss.execution.worker import THREAD_VARIABLES, carry_out, prepare
+from isoloss.execution.worker import THREAD_VARIABLES, carry_out, context, prepare
 from isoloss.runs import Outcome, RunSpec
+
+#: Seconds that workers have to end a step and write a checkpoint when they are told to stop.
+GRACE = 30.0
 
 Future_ = Future[tuple[Outcome, dict[str, Any]]]
 
@@ -32,9 +36,10 @@ class LocalEngine:
         self._running: dict[Future_, RunSpec] = {}
 
     def start(self, plugins: Sequence[Path]) -> None:
-        """Begin starting workers, unless they were; returns at once."""
+        """Begin starting workers, unless they were; returns at once. Raises `StudyError` as `context` does."""
         if self._pool is not None:
             return
+        context()
         self._plugins = tuple(plugins)
         for variable in THREAD_VARIABLES:  # read when a worker's libraries load
             os.environ[variable] = "1"
@@ -78,15 +83,28 @@ class LocalEngine:
             self._restart()
         return ended
 
+    def recorded(self, spec: RunSpec) -> None:
+        """Remove the run's checkpoint, and what an attempt that was killed left of one."""
+        path = context().checkpoint(spec.run_id)
+        if path is None:
+            return
+        for file in path.parent.glob(f"{spec.run_id}.*"):
+            with suppress(OSError):
+                file.unlink()
+
     def stop(self) -> None:
-        """Kill the workers."""
+        """Tell the workers to stop; kill those that are still there `GRACE` seconds later."""
         if self._pool is None:
             return
         processes = list((getattr(self._pool, "_processes", None) or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
-            process.kill()
+            process.terminate()
+        deadline = time.monotonic() + GRACE
         for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+        for process in processes:
+            process.kill()
             process.join(5)
         self._pool, self._running = None, {}
 

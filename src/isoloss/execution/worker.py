@@ -19,19 +19,24 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
+from isoloss.errors import StudyError
+from isoloss.execution.signals import heed, leave
 from isoloss.machine import processor
-from isoloss.runs import Context, Outcome, RunSpec
+from isoloss.runs import Context, Outcome, RunSpec, Stop, Stopped
 from isoloss.tasks.base import Task
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
+#: How this process, once it is a worker, is told to end.
+_stop = Stop()
+
 
 def prepare(driver: int, plugins: Sequence[Path]) -> None:
-    """Set a fresh worker process up: one thread, deaf to Ctrl-C (the driver decides), gone when the driver is.
+    """Set a fresh worker process up: one thread, told to stop by SIGTERM alone, gone when the driver is.
 
     `driver` is the driver's process id.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heed(_stop)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     threading.Thread(target=_leave_with, args=(driver,), daemon=True).start()
@@ -60,18 +65,25 @@ def use_one_thread() -> None:
 
 
 def carry_out(spec: RunSpec) -> tuple[Outcome, dict[str, Any]]:
-    """Run `spec`; an exception becomes a ``failed`` outcome with its last line as the error."""
+    """Run `spec`; an exception becomes a ``failed`` outcome with its last line as the error.
+
+    A run that was told to stop, and did, ends this process.
+    """
     from isoloss.algorithms import algorithms
     from isoloss.tasks import tasks
+    from isoloss.training.faults import is_out_of_memory, out_of_memory_line
 
     try:
         task_class = tasks.get(spec.task)
         task = _task(task_class, json.dumps(dict(spec.task_options), sort_keys=True))
-        outcome = algorithms.get(spec.algorithm)().run(task, spec, Context(cache=_cache_folder()))
+        outcome = algorithms.get(spec.algorithm)().run(task, spec, context())
+    except Stopped:
+        leave()
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
-        said = " ".join(f"{type(error).__name__}: {error} ({place})".split())
+        what = out_of_memory_line(error) if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+        said = " ".join(f"{what} ({place})".split())
         outcome = Outcome("failed", {}, {}, {}, error=said[:500])
     return outcome, environment()
 
@@ -82,8 +94,23 @@ def _task(task_class: type[Task], options: str) -> Task:
     return task_class(task_class.Options(**json.loads(options)))
 
 
-def _cache_folder() -> Path:
-    return Path(os.environ.get("ISOLOSS_CACHE") or user_cache_dir("isoloss"))
+def context() -> Context:
+    """What a run on this machine is told: where the cache is, how often a checkpoint is due, and when to stop.
+
+    The first by ``ISOLOSS_CACHE``, the second by ``ISOLOSS_CHECKPOINT_SECONDS``. Raises `StudyError` for one that is no
+    number of seconds.
+    """
+    asked = os.environ.get("ISOLOSS_CHECKPOINT_SECONDS") or "60"
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise StudyError(
+            "ISOLOSS_CHECKPOINT_SECONDS", f"'{asked[:40]}' is no number of seconds", "leave it unset for 60"
+        )
+    cache_folder = Path(os.environ.get("ISOLOSS_CACHE") or user_cache_dir("isoloss"))
+    return Context(cache=cache_folder, stop=_stop, checkpoint_seconds=seconds)
 
 
 @cache

@@ -49,6 +49,15 @@ runs = Table(
     Index("runs_status", "status"),
 )
 
+# faults that a run survived; a table of its own, which a ledger of an older isoloss gains when it is opened
+notes = Table(
+    "notes",
+    metadata,
+    Column("run_id", String, ForeignKey("runs.run_id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
 members = Table(
     "members",
     metadata,

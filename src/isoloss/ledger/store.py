@@ -267,6 +267,10 @@ class Ledger:
                     ended=time.time(),
                 )
             )
+            if done.rowcount == 1 and outcome.notes:
+                rows = [{"run_id": run_id, "position": i, "text": text} for i, text in enumerate(outcome.notes)]
+                db.execute(schema.notes.delete().where(schema.notes.c.run_id == run_id))
+                db.execute(schema.notes.insert(), rows)
         return bool(done.rowcount == 1)
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -333,6 +337,13 @@ class Ledger:
         with self._transaction() as db:
             said = db.scalars(select(r.c.error).distinct().where(r.c.run_id.in_(mine), r.c.error.is_not(None))).all()
         return sorted(str(s) for s in said)
+
+    def notes_of(self, study_id: str) -> list[str]:
+        """Faults that the study's runs survived, each once."""
+        n, m = schema.notes, schema.members
+        mine = select(m.c.run_id).where(m.c.study_id == study_id)
+        with self._transaction() as db:
+            return sorted(db.scalars(select(n.c.text).distinct().where(n.c.run_id.in_(mine))).all())
 
     def curves(self, study: Study) -> dict[str, dict[str, list[float]]]:
         """run id -> recorded curve, for the study's ended runs."""

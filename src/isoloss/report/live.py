@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
@@ -73,7 +74,11 @@ class LiveProgress:
         self._failed += ended.outcome.status == "failed"
         self._diverged += ended.outcome.status == "diverged"
         if ended.outcome.error:
-            self._console.print(f"[red]failed[/] {ended.spec.algorithm}: {ended.outcome.error}", highlight=False)
+            self._console.print(
+                f"[red]failed[/] {ended.spec.algorithm}: {escape(ended.outcome.error)}", highlight=False
+            )
+        for note in ended.outcome.notes:
+            self._console.print(f"{ended.spec.algorithm}: {escape(note)}", highlight=False, soft_wrap=True)
         counts = ((self._diverged, "diverged"), (self._failed, "failed"))
         trouble = ", ".join(f"{n} {word}" for n, word in counts if n)
         if self._task is not None:

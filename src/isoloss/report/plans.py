@@ -59,6 +59,8 @@ def print_status(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     for row in rows:
         for error in row["errors"]:
             console.print(f"[red]{escape(row['study'])}[/]: {escape(error)}", highlight=False)
+        for note in row["notes"]:
+            console.print(f"{escape(row['study'])}: {escape(note)}", highlight=False)
 
 
 def print_list(rows: Sequence[Mapping[str, Any]], console: Console) -> None:

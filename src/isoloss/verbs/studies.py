@@ -211,6 +211,7 @@ def status(path: str | os.PathLike[str] | None = None, *, ledger: str | None = N
                     "runs": {s: n for s, (n, _) in progress.items()},
                     "flops": {s: f for s, (_, f) in progress.items()},
                     "errors": store.errors_of(filed["study_id"]),
+                    "notes": store.notes_of(filed["study_id"]),
                 }
             )
         if wanted is not None and not rows:
