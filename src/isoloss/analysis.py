@@ -26,6 +26,9 @@ from isoloss.runs import MACHINE_RESOURCES, RESOURCES
 from isoloss.study import Study
 from isoloss.tasks import Task
 
+#: Runs that are compared one by one must have qualities this close, relatively: equal but for the order of sums.
+EXACT_TOLERANCE = 1e-5
+
 
 def analyse(
     study: Study,
@@ -47,17 +50,22 @@ def analyse(
         )
     reported = table.frame.filter(pl.col("purpose") == "report")
     comparisons: list[GainCurve] = []
-    compared = dict.fromkeys(name for pair in study.comparisons for name in (pair.baseline, pair.candidate))
-    arms = {name: arm_runs(study, task, reported, name) for name in compared}
+    arms: dict[tuple[str, str], ArmRuns] = {}
     for pair in study.comparisons:
+        resource = pair.resource or study.ladder.resource
         try:
+            for name in (pair.baseline, pair.candidate):
+                if (name, resource) not in arms:
+                    arms[name, resource] = arm_runs(study, task, reported, name, resource)
             curve = compare(
-                arms[pair.baseline],
-                arms[pair.candidate],
-                resource=study.ladder.resource,
+                arms[pair.baseline, resource],
+                arms[pair.candidate, resource],
+                resource=resource,
                 quality=task.quality,
                 floor=floor,
+                mode=pair.mode,
                 draws=draws,
+                tolerance=EXACT_TOLERANCE,
             )
             twin = study.is_twin(pair)
             # an A/A copy has seeds of its own on purpose
@@ -65,9 +73,11 @@ def analyse(
             comparisons.append(replace(curve, innovation=pair.innovation, twin=twin, diagnostics=said))
         except TableError as error:
             missing.append(f"{pair.candidate} against {pair.baseline}: {error}")
-    lines = {name: lines_of(arm) for name, arm in arms.items()}
+    lines = {key: lines_of(arm) for key, arm in arms.items()}
     costs = tuple(
-        c for curve in comparisons for c in costs_elsewhere(curve, lines[curve.baseline], lines[curve.candidate])
+        c
+        for curve in comparisons
+        for c in costs_elsewhere(curve, lines[curve.baseline, curve.resource], lines[curve.candidate, curve.resource])
     )
     tuning = Tuning(study, rows_by_id(table))
     trials = tuple(_trials(tuning, task))
@@ -102,31 +112,42 @@ def analyse(
     )
 
 
-def arm_runs(study: Study, task: Task, reported: pl.DataFrame, arm: str) -> ArmRuns:
-    """The reported runs of an arm as arrays: quality on the test split, lower better, ``inf`` for a miss."""
+def arm_runs(study: Study, task: Task, reported: pl.DataFrame, arm: str, resource: str = "") -> ArmRuns:
+    """The reported runs of an arm as arrays: quality on the test split, lower better, ``inf`` for a miss.
+
+    `resource`: what is spent, the ladder's where it is left out. Raises `TableError` where finished runs did not
+    record it.
+    """
+    resource = resource or study.ladder.resource
     frame = reported.filter(pl.col("arm") == arm)
     finished = frame["status"].to_numpy() == "finished"
     losses = [task.loss(q) for q in frame["test"].cast(pl.Float64).fill_null(np.nan)]
     quality = np.where(finished, losses, np.inf)
-    # a run that failed or diverged early stopped short of its budget: it counts as a miss at the rung it was meant for
-    amount = frame[study.ladder.resource].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    amount = frame[resource].cast(pl.Float64).fill_null(np.nan).to_numpy()
     planned = frame["rung"].to_numpy()
+    per_budget = 1.0
+    if resource != study.ladder.resource:
+        known = finished & (amount > 0)
+        if not known.any() or (finished & ~known).any():
+            raise TableError(f"comparisons: arm '{arm}'", f"has runs without {resource}", "compare another resource")
+        per_budget = float(np.median(amount[known] / planned[known]))
     return ArmRuns(
         name=arm,
-        resource=np.where(finished & np.isfinite(amount), amount, planned).astype(np.float64),
+        # a run that failed or diverged early stopped short of its budget: it counts as a miss at the rung it was meant for
+        resource=np.where(finished & np.isfinite(amount), amount, per_budget * planned).astype(np.float64),
         quality=quality.astype(np.float64),
         rung=np.searchsorted(np.array(study.ladder.rungs), planned).astype(np.int64),
         pair=frame["seed"].cast(pl.String).to_numpy().astype(np.str_),
         cluster=frame["cluster"].to_numpy().astype(np.str_),
-        others=_others(study, frame, finished),
+        others=_others(resource, frame, finished),
     )
 
 
-def _others(study: Study, frame: pl.DataFrame, finished: np.ndarray) -> dict[str, np.ndarray]:
+def _others(resource: str, frame: pl.DataFrame, finished: np.ndarray) -> dict[str, np.ndarray]:
     """What the runs used of every resource that doesn't depend on the machine, where all finished ones recorded it."""
     found = {}
     for name in RESOURCES:
-        if name == study.ladder.resource or name in MACHINE_RESOURCES or name == "steps" or name not in frame.columns:
+        if name == resource or name in MACHINE_RESOURCES or name == "steps" or name not in frame.columns:
             continue
         amount = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
         if finished.any() and np.all(amount[finished] > 0):

@@ -99,6 +99,11 @@ class Registry(Generic[T]):
 _PLUGIN_DIGESTS: dict[str, str] = {}
 
 
+def plugin_files() -> list[Path]:
+    """The plug-in files loaded in this process, for another one to load."""
+    return [Path(str(sys.modules[name].__file__)) for name in _PLUGIN_DIGESTS if name in sys.modules]
+
+
 def load_plugin(path: Path) -> str:
     """Import a Python file that registers algorithms, tasks or laws, once per content; returns its module's name.
 

@@ -32,6 +32,15 @@ def _later(default: Any, **limits: Any) -> Any:
     return Field(default, exclude_if=lambda value: value == default, **limits)
 
 
+def _known_resource(value: str) -> str:
+    if value not in RESOURCES:
+        near = difflib.get_close_matches(value, RESOURCES, n=1, cutoff=0.6)
+        raise ValueError(
+            f"unknown resource '{value}'" + (f"; did you mean {near[0]}?" if near else "; see `isoloss list resources`")
+        )
+    return value
+
+
 class TaskRef(_Part):
     """Which task, with its options."""
 
@@ -56,13 +65,7 @@ class Ladder(_Part):
     @field_validator("resource")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in RESOURCES:
-            near = difflib.get_close_matches(value, RESOURCES, n=1, cutoff=0.6)
-            raise ValueError(
-                f"unknown resource '{value}'"
-                + (f"; did you mean {near[0]}?" if near else "; see `isoloss list resources`")
-            )
-        return value
+        return _known_resource(value)
 
     @field_validator("rungs")
     @classmethod
@@ -200,11 +203,23 @@ class Report(_Part):
 
 
 class Comparison(_Part):
-    """Which arm against which; `innovation` names the registered innovation that it measures."""
+    """Which arm against which, in which resource, and how; `innovation` names the registered innovation it measures.
+
+    `resource`: what the gain is in, any entry of the resource vector; the ladder's where it is left out. `mode`:
+    ``curve`` compares quality along it, ``frontier`` only rungs that no cheaper one beats, ``exact`` runs of equal
+    quality by construction, pair by pair.
+    """
 
     baseline: str
     candidate: str
     innovation: str | None = _later(None)
+    mode: Literal["curve", "frontier", "exact"] = _later("curve")
+    resource: str | None = _later(None)
+
+    @field_validator("resource")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        return value if value is None else _known_resource(value)
 
 
 class Study(_Part):
@@ -257,6 +272,9 @@ class Study(_Part):
             if c.baseline == c.candidate:
                 hint = f"a copy of it is an arm with twin = '{c.baseline}'"
                 raise ValueError(f"comparisons[{i}] compares '{c.baseline}' with itself; {hint}")
+            if c.mode == "exact" and self.is_twin(c):
+                hint = "a copy has seeds of its own, so no run of it has a partner: use mode 'curve'"
+                raise ValueError(f"comparisons[{i}].mode 'exact' does not go with a twin; {hint}")
         return self
 
     @model_validator(mode="after")

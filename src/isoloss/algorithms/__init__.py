@@ -12,6 +12,7 @@ BUILTIN = {
     "geometry/cnn-augmented": "isoloss.algorithms.geometry.cnn",
     "geometry/p4-cnn": "isoloss.algorithms.geometry.group_cnn",
     "geometry/p4m-cnn": "isoloss.algorithms.geometry.group_cnn",
+    "systems/transformer": "isoloss.algorithms.systems.transformer",
 }
 
 algorithms: Registry[Algorithm] = Registry("algorithm", BUILTIN, "isoloss.algorithms")

@@ -86,6 +86,7 @@ class CardComparison(_Part):
     baseline: str
     candidate: str
     twin: bool
+    mode: Literal["curve", "frontier", "exact"] = "curve"
     resource: str
     gains: tuple[Gain, ...]
     headline: Gain | None

@@ -80,7 +80,7 @@ def compare(
         raise TableError(
             "at", f"{[c for c in at if not c > 0]} holds a budget that is not positive", "give positive budgets"
         )
-    words = format_resource or (lambda c: f"{wording.budget(c)} {wording.resource_words(resource)}")
+    words = format_resource or (lambda c: wording.amount(c, resource))
     reading = Reading(
         baseline.name, candidate.name, resource, quality_words or quality.replace("_", " "), words, rope, slope_rope,
         level, 1.0,

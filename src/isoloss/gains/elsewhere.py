@@ -62,7 +62,8 @@ def costs_elsewhere(curve: GainCurve, old: Mapping[str, Line], new: Mapping[str,
             assert point.gain is not None
             ratios = [_ratio(old[resource], new[resource], point.at, g) for g in (point.gain, *(point.interval or ()))]
             ends = (min(ratios[1:]), max(ratios[1:])) if len(ratios) > 1 else None
-            found.append(Cost(curve.baseline, curve.candidate, resource, unit, point.at, ratios[0], ends))
+            cost = Cost(curve.baseline, curve.candidate, resource, unit, point.at, ratios[0], ends, curve.resource)
+            found.append(cost)
     return found
 
 
@@ -76,7 +77,7 @@ def bought_elsewhere(curves: Sequence[GainCurve], costs: Sequence[Cost]) -> list
     """A caution for each gain whose candidate needs more of another resource at the largest budget (over 1.05×)."""
     found = []
     for curve in curves:
-        mine = [c for c in costs if (c.baseline, c.candidate) == (curve.baseline, curve.candidate)]
+        mine = [c for c in costs if c.belongs_to(curve)]
         if curve.verdict.level != "gain" or not mine:
             continue
         top = max(c.at for c in mine)

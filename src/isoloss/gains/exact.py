@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -39,6 +40,7 @@ def compare_exact(
     """
     check_runs(baseline)
     check_runs(candidate)
+    reading = replace(reading, tolerance=tolerance)
     rungs, log_old, log_gain, values = _ratios(baseline, candidate, tolerance)
     n = np.array([len(v) for v in values])
     dof = int(np.sum(n - 1))

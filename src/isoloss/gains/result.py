@@ -146,7 +146,7 @@ class Band:
 class Cost:
     """What the gain costs along another resource.
 
-    `at`: baseline budget of the ladder resource; `ratio` = baseline's amount / candidate's amount of `resource` at
+    `at`: baseline's amount of `along`, the resource that the gain is in; `ratio` = baseline's amount / candidate's amount of `resource` at
     equal quality (> 1: the candidate needs less of this one too; < 1: the gain is bought here).
     """
 
@@ -157,6 +157,11 @@ class Cost:
     at: float
     ratio: float
     interval: Interval | None = None
+    along: str = ""
+
+    def belongs_to(self, curve: GainCurve) -> bool:
+        """Whether it says what `curve`'s gain costs."""
+        return (self.baseline, self.candidate, self.along) == (curve.baseline, curve.candidate, curve.resource)
 
 
 @dataclass(frozen=True)

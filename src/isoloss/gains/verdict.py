@@ -18,7 +18,8 @@ class Reading:
     """The words and thresholds of a verdict: names, units, regions of practical equivalence, seeds a rung.
 
     `known` is False where no run was repeated, so that nothing is known about noise. `advice` names the rung to run
-    where no number of seeds would bound the gain or tell its trend.
+    where no number of seeds would bound the gain or tell its trend. `tolerance`: runs are compared one by one, their
+    qualities equal to within this.
     """
 
     baseline: str
@@ -32,6 +33,7 @@ class Reading:
     seeds: float
     known: bool = True
     advice: str = ""
+    tolerance: float | None = None
 
 
 def level_of(interval: Interval, rope: Interval) -> Level:
@@ -87,6 +89,8 @@ def _level_sentence(point: GainPoint, level: Level, r: Reading) -> str:
     low, high = _interval(point)
     owner = r.baseline if point.index == "old" else r.candidate
     where = f"the {r.quality} that {owner} reaches with {r.budget(point.at)}"
+    if r.tolerance is not None:
+        where = f"the same {r.quality} (to {r.tolerance:g}), where {owner} needs {r.budget(point.at)}"
     percent = f"{r.level:.0%}"
     if level in ("none", "unknown"):
         ends = f"{percent} {wording.between(low, high)}"
@@ -107,7 +111,9 @@ def _level_sentence(point: GainPoint, level: Level, r: Reading) -> str:
     amount = f"{wording.between(low, high)}×"
     if point.gain is not None:
         value = point.gain if level == "gain" else 1 / point.gain
-        amount = f"{wording.times(value)}× ({percent} {wording.between(low, high)})"
+        amount = f"{wording.times(value)}×"
+        if low < high:  # a ratio of counts has no spread
+            amount += f" ({percent} {wording.between(low, high)})"
     ending = "less: a gain" if level == "gain" else "as much: a loss"
     return f"At {where}, {r.candidate} needs {amount} {ending}."
 

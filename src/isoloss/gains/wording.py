@@ -83,6 +83,29 @@ def slopes(low: float, high: float) -> str:
     return f"above {signed(low)}" if math.isinf(high) else f"{signed(low)} to {signed(high)}"
 
 
+#: Resources in bytes as a sentence says them: "3.1 MB of peak memory".
+_OF_BYTES = {
+    "peak_memory_bytes": "peak memory",
+    "activation_bytes": "activation memory",
+    "bytes_communicated": "communication",
+    "bytes_moved": "memory traffic",
+    "stored_bytes": "stored model",
+}
+
+
+def amount(value: float, resource: str) -> str:
+    """An amount of a resource in a sentence.
+
+    >>> amount(4.04e10, "train_flops"), amount(3.14e6, "peak_memory_bytes")
+    ('4×10¹⁰ training FLOPs', '3.1 MB of peak memory')
+    """
+    if resource not in _OF_BYTES or not math.isfinite(value) or value <= 0:
+        return f"{budget(value)} {resource_words(resource)}"
+    step = min(max(int(math.floor(math.log10(value) + 1e-12)) // 3, 0), 5)
+    unit = ("B", "kB", "MB", "GB", "TB", "PB")[step]
+    return f"{budget(float(f'{value:.2g}') / 1000**step)} {unit} of {_OF_BYTES[resource]}"
+
+
 def resource_words(resource: str) -> str:
     """A resource column as words: ``train_flops`` is ``training FLOPs``."""
     words = {"flops": "FLOPs", "train": "training", "params": "parameters"}

@@ -67,6 +67,7 @@ def _comparison(result: StudyResult, curve: GainCurve) -> dict[str, Any]:
         "baseline": curve.baseline,
         "candidate": curve.candidate,
         "twin": curve.twin,
+        **({} if curve.mode == "curve" else {"mode": curve.mode}),
         "resource": curve.resource,
         "gains": [_gain(p) for p in curve.points if p.index != "quality"],
         "headline": _headline(curve.verdict),
@@ -80,7 +81,7 @@ def _comparison(result: StudyResult, curve: GainCurve) -> dict[str, Any]:
         "costs": [
             {"resource": c.resource, "at": c.at, "ratio": c.ratio, "interval": _whole(c.interval)}
             for c in result.costs
-            if (c.baseline, c.candidate) == pair
+            if c.belongs_to(curve)
         ],
         "runs": {
             role: [str(r["run_id"]) for r in reported if r["arm"] == arm]
@@ -106,7 +107,10 @@ def _whole(interval: tuple[float, float] | None) -> tuple[float, float] | None:
 
 def _arm(result: StudyResult, arm: ArmSummary) -> dict[str, Any]:
     found = {}
-    for curve in result.comparisons:
+    mine = [c for c in result.comparisons if arm.name in (c.baseline, c.candidate)]
+    # budgets of one resource, the ladder's where any comparison is in it
+    kind = min((c.resource for c in mine), key=lambda r: r != result.resource, default="")
+    for curve in (c for c in mine if c.resource == kind):
         for rung in curve.rungs:
             if rung.arm == arm.name and rung.resource not in found and math.isfinite(rung.quality):
                 ends = tuple(sorted(result.shown(end) for end in rung.interval))

@@ -223,7 +223,7 @@ def _markup(text: str) -> Any:
 
 
 def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[str], shelf: Shelf) -> dict[str, Any]:
-    mine = [c for c in result.costs if (c.baseline, c.candidate) == (curve.baseline, curve.candidate)]
+    mine = [c for c in result.costs if c.belongs_to(curve)]
     verdict, read = curve.verdict, Quality.of(result)
     big = words.times(verdict.gain) if verdict.gain is not None else words.span_times(verdict.interval)
     both = verdict.gain is not None and verdict.interval is not None

@@ -33,7 +33,7 @@ def print_result(result: StudyResult, console: Console) -> None:
             console.print()
             console.rule(_text(_pair(curve), "bold"), align="left", style="dim")
         _print_evidence(curve, console, Quality.of(result))
-        mine = [c for c in result.costs if (c.baseline, c.candidate) == (curve.baseline, curve.candidate)]
+        mine = [c for c in result.costs if c.belongs_to(curve)]
         if mine:
             latest = max(c.at for c in mine)
             _print_sheet(tables.cost_table([c for c in mine if c.at == latest]), console)

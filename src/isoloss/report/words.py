@@ -26,6 +26,7 @@ _RESOURCE_TITLES = {
     "non_embedding_parameters": "non-embedding parameters",
     "stored_bytes": "stored size",
     "peak_memory_bytes": "peak memory",
+    "activation_bytes": "activation memory",
     "bytes_communicated": "communication",
     "joules": "energy",
     "seconds": "wall time",

@@ -149,10 +149,11 @@ def _of_study(
     if due.runs:
         what = f"{len(due.runs)} runs of its {due.phase} round are outstanding"
         raise StudyError(path, what, f"finish them first: isoloss run {path}")
-    wanted = [c for c in study.comparisons if baseline in (None, c.baseline) and candidate in (None, c.candidate)]
+    along = [c for c in study.comparisons if c.mode == "curve" and c.resource in (None, study.ladder.resource)]
+    wanted = [c for c in along if baseline in (None, c.baseline) and candidate in (None, c.candidate)]
     if not wanted:
-        pairs = ", ".join(f"{c.candidate} against {c.baseline}" for c in study.comparisons)
-        raise StudyError(path, "has no such comparison", f"it has: {pairs}")
+        pairs = ", ".join(f"{c.candidate} against {c.baseline}" for c in along) or "none"
+        raise StudyError(path, "has no such comparison along its ladder", f"it has: {pairs}")
     reported = table.frame.filter(pl.col("purpose") == "report")
     choices = _study_choices(opened, reported)
     declared = task.floor.kind if task.floor.value is None else task.floor.value

@@ -95,7 +95,7 @@ class Attention(Mixer):
 
     def forward(self, x_btd: torch.Tensor, flow: Flow) -> torch.Tensor:
         """(batch, time, width) -> the same."""
-        b, t, d = x_btd.shape
+        b, t, _ = x_btd.shape
         e, h, n = self.head, self.heads, self.kept
         qkv_bnte = self.qkv(x_btd).view(b, t, h + 2 * n, e).transpose(1, 2)
         qk, v = qkv_bnte.split((h + n, n), 1)
@@ -121,7 +121,7 @@ class Attention(Mixer):
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         if self.gate is not None:
             y = y * torch.sigmoid(self.gate(x_btd)).transpose(1, 2).unsqueeze(-1)
-        return self.out(y.transpose(1, 2).reshape(b, t, d))
+        return self.out(y.transpose(1, 2).flatten(2))
 
 
 def band(queries: int, keys: int, window: int, like: torch.Tensor) -> torch.Tensor:

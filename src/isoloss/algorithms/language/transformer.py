@@ -110,7 +110,8 @@ class TransformerLanguageModel(LanguageModel):
         x_btd, state = self._features(tokens_bt, state)
         logits_btv = self.head(x_btd, self.embedding.weight)
         loss = F.cross_entropy(logits_btv.flatten(0, 1), target_bt.flatten())
-        more = [b.feed_forward.auxiliary for b in self.blocks if isinstance(b.feed_forward, Experts)]
+        mixtures = (getattr(b, "feed_forward", None) for b in self.blocks)
+        more = [part.auxiliary for part in mixtures if isinstance(part, Experts)]
         if self.head.ahead:
             more.append(self.head.further(x_btd, target_bt, self.embedding.weight))
         for objective in more:
