@@ -133,7 +133,7 @@ def arm_runs(study: Study, task: Task, reported: pl.DataFrame, arm: str, resourc
         per_budget = float(np.median(amount[known] / planned[known]))
     return ArmRuns(
         name=arm,
-        # a run that failed or diverged early stopped short of its budget: it counts as a miss at the rung it was meant for
+        # one that failed or diverged early stopped short of its budget: a miss at the rung that it was meant for
         resource=np.where(finished & np.isfinite(amount), amount, per_budget * planned).astype(np.float64),
         quality=quality.astype(np.float64),
         rung=np.searchsorted(np.array(study.ladder.rungs), planned).astype(np.int64),

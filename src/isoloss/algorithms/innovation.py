@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from isoloss.errors import IsolossError, StudyError, UnknownNameError
 
 #: Modules of this package that file innovations, imported on the first look.
-BUILTIN = ("isoloss.algorithms.language.innovations",)
+BUILTIN = ("isoloss.algorithms.language.innovations", "isoloss.algorithms.systems.innovations")
 
 
 @dataclass(frozen=True)

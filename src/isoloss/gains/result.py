@@ -146,8 +146,8 @@ class Band:
 class Cost:
     """What the gain costs along another resource.
 
-    `at`: baseline's amount of `along`, the resource that the gain is in; `ratio` = baseline's amount / candidate's amount of `resource` at
-    equal quality (> 1: the candidate needs less of this one too; < 1: the gain is bought here).
+    `at`: baseline's amount of `along`, the resource that the gain is in; `ratio` = baseline's amount / candidate's
+    amount of `resource` at equal quality (> 1: the candidate needs less of this one too; < 1: the gain is bought here).
     """
 
     baseline: str

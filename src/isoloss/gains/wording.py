@@ -101,7 +101,7 @@ def amount(value: float, resource: str) -> str:
     """
     if resource not in _OF_BYTES or not math.isfinite(value) or value <= 0:
         return f"{budget(value)} {resource_words(resource)}"
-    step = min(max(int(math.floor(math.log10(value) + 1e-12)) // 3, 0), 5)
+    step = min(max(math.floor(math.log10(value) + 1e-12) // 3, 0), 5)
     unit = ("B", "kB", "MB", "GB", "TB", "PB")[step]
     return f"{budget(float(f'{value:.2g}') / 1000**step)} {unit} of {_OF_BYTES[resource]}"
 

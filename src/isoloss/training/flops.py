@@ -98,7 +98,7 @@ class PeriodicMeter:
 
     The first step is apart since it may set things up (SOAP's first eigenbasis). Exact where the work does repeat.
     `peak_bytes`: most bytes of live tensors at a time in those steps (see `isoloss.training.memory.LiveTensors`);
-    `seconds`: how long they took, watched.
+    `held_bytes`: what is left of them between steps, parameters and optimiser state; `seconds`: how long they took, watched.
 
     >>> meter = PeriodicMeter(period=2)
     >>> for size in (1, 2, 3, 2, 3, 2):
@@ -112,7 +112,7 @@ class PeriodicMeter:
         self.period = period
         self.steps: list[Work] = []
         self.seconds = 0.0
-        self.peak_bytes = 0
+        self.peak_bytes = self.held_bytes = 0
         self._live: LiveTensors | None = LiveTensors()
 
     @property
@@ -145,22 +145,30 @@ class PeriodicMeter:
 
     def state(self) -> dict[str, Any]:
         """What was counted, in plain values."""
-        return {"peak": self.peak_bytes, "steps": [{"flops": dict(w.flops), "moved": w.moved} for w in self.steps]}
+        return {
+            "peak": self.peak_bytes,
+            "held": self.held_bytes,
+            "steps": [{"flops": dict(w.flops), "moved": w.moved} for w in self.steps],
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what a meter of an equal run counted. Raises `KeyError` or `TypeError` for anything else."""
         self.steps = [Work(dict(w["flops"]), w["moved"]) for w in state["steps"]]
-        self.peak_bytes = state["peak"]
+        self.peak_bytes, self.held_bytes = state["peak"], state["held"]
 
     def add(self, work: Work, seconds: float) -> None:
         """A step was watched."""
         self.steps.append(work)
         self.seconds += seconds
         if self._live is not None:
-            self.peak_bytes = self._live.peak
+            self.peak_bytes, self.held_bytes = self._live.peak, self._live.bytes
             if self.ready:
                 self._live.forget()
                 self._live = None
+
+
+#: Around operators of these, the memory of a tensor is given back and taken again while the tensor itself lives on.
+RESIZING = frozenset({"c10d", "fsdp"})
 
 
 class _Watched(FlopCounter):
@@ -176,6 +184,8 @@ class _Watched(FlopCounter):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator, add what it costs, look at what it used and made."""
+        if func.namespace in RESIZING:
+            self.live.look_again()
         self.live.see((args, kwargs or {}), outside=True)
         out = super().__torch_dispatch__(func, types, args, kwargs)
         if out is not NotImplemented:

@@ -351,4 +351,4 @@ _FREE = frozenset(
     + _ops("softplus_backward")
 )
 #: marks for a profiler, and messages between processes (`bytes_communicated` counts those)
-_FREE_NAMESPACES = frozenset({"profiler", "prim", "c10d", "c10d_functional", "_c10d_functional", "_dtensor"})
+_FREE_NAMESPACES = frozenset({"profiler", "prim", "c10d", "c10d_functional", "_c10d_functional", "_dtensor", "fsdp"})

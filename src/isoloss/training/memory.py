@@ -93,7 +93,7 @@ class LiveTensors:
 
     def __init__(self) -> None:
         self.bytes = self.peak = 0
-        self._held: dict[int, tuple[int, weakref.ref[Any]]] = {}
+        self._held: dict[int, tuple[int, int, weakref.ref[Any]]] = {}
 
     def see(self, made: Any, *, outside: bool = False) -> None:
         """Count the tensors in `made` that are new; `outside`: they were made out of sight."""
@@ -101,9 +101,20 @@ class LiveTensors:
             storage = tensor.untyped_storage()
             key = storage._cdata
             if key not in self._held:
-                amount = size(tensor) if outside else storage.nbytes()
-                self._held[key] = amount, weakref.ref(storage, functools.partial(self._gone, key))
+                whole = storage.nbytes()
+                amount = size(tensor) if outside else whole
+                self._held[key] = amount, whole, weakref.ref(storage, functools.partial(self._gone, key))
                 self.bytes += amount
+        self.peak = max(self.peak, self.bytes)
+
+    def look_again(self) -> None:
+        """Notice memory that was given back or taken without the tensor: what sharding does between collectives."""
+        for key, (amount, whole, ref) in list(self._held.items()):
+            storage = ref()
+            now = whole if storage is None else storage.nbytes()
+            if now != whole:
+                self._held[key] = now, now, ref
+                self.bytes += now - amount
         self.peak = max(self.peak, self.bytes)
 
     def forget(self) -> None:
@@ -112,7 +123,7 @@ class LiveTensors:
         self.bytes = 0
 
     def _gone(self, key: int, _: Any) -> None:
-        amount, _ = self._held.pop(key, (0, None))
+        amount, *_ = self._held.pop(key, (0,))
         self.bytes -= amount
 
 

@@ -1,4 +1,4 @@
-"""Activation checkpointing: keep what goes into some layers, and compute the rest again when the backward pass needs it.
+"""Activation checkpointing: keep what goes into some layers, and compute the rest again for the backward pass.
 
 Chen et al. 2016 (arXiv 1604.06174): of L layers in segments of s, the inputs of L / s segments and the activations of
 one segment of s are held, which is least at s = sqrt(L), for one more forward pass.
@@ -40,7 +40,7 @@ class Segment(nn.Module):
         """What the layers give."""
         if not torch.is_grad_enabled():
             return self._through(x, *rest)
-        # computed again to the end, not only as far as needed: then a step costs one forward pass more whatever is in it
+        # again to the end, not only as far as needed: then a step costs one forward pass more, whatever the layers are
         found: torch.Tensor = checkpoint(self._through, x, *rest, use_reentrant=False, early_stop=False)
         return found
 

@@ -18,7 +18,7 @@ from isoloss.algorithms.language.parts import feed_forwards
 from isoloss.algorithms.language.sizing import Shape
 from isoloss.errors import StudyError
 from isoloss.training.distributed import strategy
-from isoloss.training.distributed.base import Build, DeviceOptimizer, Price, Strategy, clip, square
+from isoloss.training.distributed.base import Build, DeviceOptimizer, Price, Strategy, check_elementwise, clip, square
 from isoloss.training.distributed.exchange import Exchange
 from isoloss.training.distributed.group import Group
 
@@ -141,8 +141,6 @@ class TensorParallel(Strategy):
     @classmethod
     def check(cls, choices: Any) -> None:
         """Parts that can be divided, and an optimiser that does not mind that matrices are."""
-        from isoloss.training.distributed.base import check_elementwise
-
         check_elementwise("tensor", choices)
         plain = {
             "mixer": "attention", "attention_gate": False, "qk_norm": False, "value_residual": False,
@@ -150,9 +148,7 @@ class TensorParallel(Strategy):
         }  # fmt: skip
         for name, wanted in plain.items():
             if getattr(choices, name) != wanted:
-                what = (
-                    f"strategy 'tensor' divides attention and dense layers without it (got {getattr(choices, name)!r})"
-                )
+                what = f"{getattr(choices, name)!r} is nothing that strategy 'tensor' can divide"
                 raise StudyError(name, what, f"set {name} = {wanted!r}, or another strategy")
         if choices.width is None:
             return

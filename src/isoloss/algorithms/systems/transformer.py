@@ -196,7 +196,8 @@ def on_device(
     trainee = own.trainee(_task(task_name, json.dumps(options, sort_keys=True)), choices, seed)
 
     def build(matrices: list[torch.nn.Parameter], others: list[torch.nn.Parameter]) -> Any:
-        return optimizers.get(choices.optimizer).build(matrices, others, *own.whole.rates(choices), choices)
+        lr, lr_others = own.whole.rates(choices)
+        return optimizers.get(choices.optimizer).build(matrices, others, lr, lr_others, choices)
 
     return train_device(group, trainee, build, choices, seed, evaluate, context)
 

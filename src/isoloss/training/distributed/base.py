@@ -132,7 +132,7 @@ def with_recorded_loss(trainee: Trainee, group: Group) -> Trainee:
 
 
 def check_rows(choices: Any) -> None:
-    """Raise `StudyError` where the global batch is not as many whole windows on every device and in every micro-batch."""
+    """Raise `StudyError` unless every device and every micro-batch gets equally many whole windows of a batch."""
     rows, parts = choices.batch_tokens // choices.context, choices.devices * choices.accumulate
     if rows % parts:
         what = f"{rows} windows can't be split over {choices.devices} devices and {choices.accumulate} micro-batches"

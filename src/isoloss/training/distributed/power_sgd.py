@@ -10,7 +10,7 @@ import torch
 from isoloss.training.distributed import compression
 from isoloss.training.distributed.exchange import Exchange
 from isoloss.training.distributed.whole import Uncompressed
-from isoloss.training.flops import qr_flops
+from isoloss.training.formulas import qr_flops
 
 
 @compression(
@@ -22,8 +22,8 @@ from isoloss.training.flops import qr_flops
 )
 class PowerSGD(Exchange):
     r"""One step of the power method from the last one's result: with :math:`M = G + e` of an m x n gradient,
-    :math:`P = \mathrm{orth}(\mathrm{mean}\, M Q)`, :math:`Q = \mathrm{mean}\, M^\top P`, and :math:`P Q^\top` comes back
-    (algorithm 1 there). `rank` columns; vectors and matrices too small to gain are sent whole."""
+    :math:`P = \mathrm{orth}(\mathrm{mean}\, M Q)`, :math:`Q = \mathrm{mean}\, M^\top P`, and :math:`P Q^\top` comes
+    back (algorithm 1 there). `rank` columns; vectors and matrices too small to gain are sent whole."""
 
     def __init__(self, group: Any, choices: Any) -> None:
         super().__init__(group, choices)
@@ -33,7 +33,7 @@ class PowerSGD(Exchange):
 
     def average(self, tensors: list[torch.Tensor]) -> None:
         """Two all-reduces of thin matrices, and one of what is sent whole."""
-        thin = [t for t in tensors if t.dim() == 2 and _pays(*t.shape, self.choices.rank)]
+        thin = [t for t in tensors if t.dim() == 2 and _pays(t.shape[0], t.shape[1], self.choices.rank)]
         if not self.right:
             # the same on every device; from a generator of its own, so that no run's random numbers change
             generator = torch.Generator().manual_seed(0)

@@ -17,8 +17,8 @@ from isoloss.training.gradient import Trainee
 from isoloss.training.loop import train
 
 #: Resources of one device, of which the run's is the largest; those in `ADDED` are summed over devices.
-PER_DEVICE = frozenset({"peak_memory_bytes", "activation_bytes"})
-ADDED = frozenset({"train_flops", "bytes_moved", "joules"})
+PER_DEVICE = frozenset({"peak_memory_bytes", "activation_bytes", "process_peak_bytes", "joules"})
+ADDED = frozenset({"train_flops", "bytes_moved", "modelled_joules"})
 #: Far above any run's seed, so that no device's random numbers are another run's.
 _APART = 2**40
 
@@ -52,6 +52,8 @@ def _of_all(outcome: Outcome, group: Group, parameters: int) -> dict[str, Any]:
         resources[name] = Amount(of_all(resources[name].value), resources[name].how)
     resources["parameters"] = Amount(float(parameters), "counted")
     resources["bytes_communicated"] = Amount(group.recorded_max(group.bytes_sent), "counted")
+    if "six_nd_flops" in resources:
+        resources["six_nd_flops"] = Amount(6.0 * parameters * resources["examples"].value, "analytic")
     times = resources["train_flops"].value / own_flops
     return {
         "resources": resources,
