@@ -98,7 +98,8 @@ class PeriodicMeter:
 
     The first step is apart since it may set things up (SOAP's first eigenbasis). Exact where the work does repeat.
     `peak_bytes`: most bytes of live tensors at a time in those steps (see `isoloss.training.memory.LiveTensors`);
-    `held_bytes`: what is left of them between steps, parameters and optimiser state; `seconds`: how long they took, watched.
+    `held_bytes`: what is left of them between steps, parameters and optimiser state; `seconds`: how long they took,
+    watched.
 
     >>> meter = PeriodicMeter(period=2)
     >>> for size in (1, 2, 3, 2, 3, 2):

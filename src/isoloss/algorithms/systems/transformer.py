@@ -84,8 +84,9 @@ class SystemsChoices(TransformerModern.Choices):
     smoke={
         "task": "language/sotu",
         "resource": "train_flops",
-        "budget": 3e8,
-        "choices": {"batch_tokens": 256},
+        "budget": 1e9,
+        # two heads, so that they can be divided
+        "choices": {"batch_tokens": 128, "width": 32, "depth": 2},
     },
 )
 class SystemsTransformer(Algorithm):
