@@ -149,12 +149,47 @@ class Axis(_Part):
         return float(f"{value:.6g}")
 
 
+class Numerics(_Part):
+    """What the arithmetic of runs is; each key is part of a run's identity.
+
+    `dtype`: of the operands of matrix products, everything else being float32; `matmul`: ``onednn`` makes float32
+    products by that library, which is faster on AMD processors; `compiled`: the loss goes through PyTorch's compiler;
+    `shards`: so many threads make the gradient of a batch, each of its share of the rows.
+    """
+
+    dtype: Literal["float32", "bfloat16"] | None = _later(None)
+    matmul: Literal["default", "onednn"] | None = _later(None)
+    compiled: bool | None = _later(None)
+    shards: int | None = _later(None, ge=1, le=256)
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _no_half(cls, value: Any) -> Any:
+        if value == "float16":
+            raise ValueError("float16 is 80 to 160 times slower than float32 on a CPU: use bfloat16")
+        return value
+
+    def over(self, below: Numerics) -> Numerics:
+        """These, and those of `below` where nothing is said here."""
+        return Numerics(**{**below.model_dump(), **self.model_dump()})
+
+    def of_runs(self) -> dict[str, Any]:
+        """``RunSpec.numerics``: what came later is left out where it is not used. Raises `ValueError` for two that do
+        not go together."""
+        if self.matmul == "onednn" and (self.dtype == "bfloat16" or self.compiled):
+            raise ValueError("numerics: matmul 'onednn' is for float32 that is not compiled; leave it out")
+        found: dict[str, Any] = {"dtype": self.dtype or "float32", "compiled": bool(self.compiled), "stack": 1}
+        if self.matmul == "onednn":
+            found["matmul"] = "onednn"
+        return found if (self.shards or 1) == 1 else found | {"shards": self.shards}
+
+
 class Arm(_Part):
     """One algorithm as it takes part: innovations taken in or left out, fixed `settings` on top, swept choices.
 
     `innovations` set their `new` choices, those in `without` their `old` ones, in the order listed. `twin` names the
     arm that this one is a copy of (A/A): everything is taken from there, trials and seeds are its own. `seed_block`
-    moves an arm to seeds of its own; a twin gets one by itself.
+    moves an arm to seeds of its own; a twin gets one by itself. `numerics` stand on top of the study's.
     """
 
     algorithm: str
@@ -164,6 +199,7 @@ class Arm(_Part):
     settings: dict[str, Any] = {}
     sweep: dict[str, Axis] = {}
     seed_block: int = Field(default=0, ge=0, le=1000)
+    numerics: Numerics = _later(Numerics())
 
     @field_validator("settings")
     @classmethod
@@ -234,6 +270,7 @@ class Study(_Part):
     tuning: Tuning = Tuning()
     report: Report = Report()
     floor: Literal["shared", "free"] | float | None = None
+    numerics: Numerics = _later(Numerics())
     plugins: tuple[str, ...] = ()
 
     @model_validator(mode="before")
@@ -310,6 +347,16 @@ class Study(_Part):
         """How many seeds are reported at `rung`."""
         top = self.report.top_seeds
         return top if top is not None and rung == self.ladder.rungs[-1] else self.report.seeds
+
+    def numerics_of(self, arm: str) -> dict[str, Any]:
+        """``RunSpec.numerics`` of the runs of `arm`."""
+        return self.arms[arm].numerics.over(self.numerics).of_runs()
+
+    @model_validator(mode="after")
+    def _numerics_fit(self) -> Study:
+        for arm in self.arms:
+            self.numerics_of(arm)
+        return self
 
     @property
     def study_id(self) -> str:
@@ -409,7 +456,7 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Study
     parts: dict[str, type[BaseModel]] = {
         "task": TaskRef, "ladder": Ladder, "step_rule": Rule, "arms": Arm, "tuning": Tuning, "report": Report,
-        "comparisons": Comparison, "sweep": Axis,
+        "comparisons": Comparison, "sweep": Axis, "numerics": Numerics,
     }  # fmt: skip
     for part in location:
         model = parts.get(str(part), model)

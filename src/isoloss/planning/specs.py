@@ -65,6 +65,7 @@ def planned(study: Study, arm: str, rung: float, values: Values, seed: int, purp
         choices=choices.model_dump(mode="json"),
         seed=first + seed - 1 + SEED_BLOCK * definition.seed_block,
         evaluate=("validation",) if purpose == "tune" else ("validation", "test"),
+        numerics=study.numerics_of(arm),
         code=_code(algorithms.code(name), tasks.code(study.task.name), algorithm.code(choices)),
     )
     return PlannedRun(spec, arm, rung, purpose, algorithm.train_flops(task, choices))

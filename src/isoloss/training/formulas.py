@@ -284,6 +284,7 @@ _FORMULAS: dict[Any, Formula] = {
     **dict.fromkeys(_ops("_fused_adagrad_"), _adagrad),
     **dict.fromkeys(_ops("native_dropout"), _dropout),
     **dict.fromkeys(_ops("addmm_", "baddbmm_"), _in_place_product),
+    torch.ops.mkldnn._linear_pointwise: lambda args, options, out: int(2 * args[0].shape[-1] * out.numel()),
     **dict.fromkeys(_ops("mv", "dot", "vdot"), _vector_product),
     **dict.fromkeys(_ops("_grouped_mm", "_scaled_grouped_mm", "_scaled_grouped_mm_v2"), _grouped_product),
     **dict.fromkeys(_ops("_scaled_mm_v2"), lambda args, options, out: int(2 * args[0].shape[-1] * out.numel())),

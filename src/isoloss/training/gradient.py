@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import torch
@@ -13,6 +13,10 @@ import torch
 from isoloss.algorithms.base import Algorithm
 from isoloss.runs import Context, Outcome, RunSpec
 from isoloss.tasks.base import Task
+from isoloss.training.accumulate import by_shards
+from isoloss.training.compiled import compiled
+from isoloss.training.placement import choose_device, place
+from isoloss.training.precision import products, slow_bfloat16, within
 
 if TYPE_CHECKING:
     from isoloss.training.trunk import Stem
@@ -35,7 +39,8 @@ class Optimizer(Protocol):
 class Trainee:
     """What the loop needs of one run.
 
-    `loss(batch)` is a scalar tensor with gradient; `batches` never ends; `schedule(progress)` in [0, 1] multiplies
+    `loss(batch)` is a scalar tensor with gradient; `pieces` parts of a batch, cut by rows, are given to it in turn and
+    their gradients averaged; `batches` never ends; `schedule(progress)` in [0, 1] multiplies
     every group's base learning rate; `evaluate(split)` is the quality in the task's unit; `examples_per_step`
     counts what the task calls an example; `sizes` are the model's own parameter and inference counts
     (``parameters``, ``active_parameters``, ``non_embedding_parameters``, ``inference_flops``, ``unique_examples``);
@@ -53,6 +58,7 @@ class Trainee:
     steps: int
     examples_per_step: float
     clip: float | None = 1.0
+    pieces: int = 1
     sizes: dict[str, float] | None = None
     stem: Stem | None = None
     carried: Callable[[], Any] = lambda: None
@@ -69,13 +75,31 @@ class GradientAlgorithm(Algorithm):
 
     @final
     def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
-        """Build and train; see `isoloss.training.loop.train`."""
+        """Build and train; see `isoloss.training.loop.train`. The arithmetic is that of ``spec.numerics``: see
+        `isoloss.training.precision`, `compiled` and `accumulate`."""
         from isoloss.training.keeper import Keeper
         from isoloss.training.loop import train
 
         start = time.perf_counter()
+        device = choose_device(context.device)
         task.prepare()
+        trainee = self._trainee(task, spec, context, device)
+        shards = by_shards(trainee, spec, device, lambda: self._trainee(task, spec, context, device))
+        note = slow_bfloat16() if (spec.numerics.get("dtype"), device.type) == ("bfloat16", "cpu") else None
+        try:
+            with Keeper(trainee, spec, context) as keeper:
+                setup = time.perf_counter() - start
+                outcome = train(trainee, spec.evaluate, context, setup, keeper, shards)
+        finally:
+            if shards is not None:
+                shards.close()
+        return outcome if note is None else replace(outcome, notes=(*outcome.notes, note))
+
+    def _trainee(self, task: Task, spec: RunSpec, context: Context, device: torch.device) -> Trainee:
         torch.manual_seed(spec.seed)
         trainee = self.build(task, self.Choices(**spec.choices), spec.seed)
-        with Keeper(trainee, spec, context) as keeper:
-            return train(trainee, spec.evaluate, context, time.perf_counter() - start, keeper)
+        place(trainee, device)
+        trainee.loss = within(products(spec.numerics, device.type), trainee.loss)
+        if spec.numerics.get("compiled"):
+            trainee.loss = compiled(trainee.loss, context.cache, device)
+        return trainee

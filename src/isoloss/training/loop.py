@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from isoloss.runs import Amount, Context, Outcome
+from isoloss.training.accumulate import Shards, backward
 from isoloss.training.faults import is_out_of_memory
 from isoloss.training.flops import PeriodicMeter
 from isoloss.training.gradient import Trainee
@@ -63,6 +64,7 @@ def train(
     context: Context,
     setup_seconds: float = 0.0,
     keeper: Keeper | None = None,
+    shards: Shards | None = None,
 ) -> Outcome:
     """Train for ``trainee.steps`` steps and measure quality on each split of `evaluate`.
 
@@ -71,7 +73,8 @@ def train(
     ``eval()`` is told before training and before evaluation. A loss, and in the end a parameter, that is not finite
     ends the run as ``diverged``, after `CHECK_EVERY` steps at most: it has no quality and counts as a miss. With a
     `keeper`, the run goes on where it, or its trunk, has been trained to already: the losses until there are read, not
-    made again, and the rest is the same bit for bit. Raises `Stopped` where the keeper is told to.
+    made again, and the rest is the same bit for bit. `shards` make the gradient where there are any.
+    Raises `Stopped` where the keeper is told to.
     """
     clock = time.perf_counter
     started = clock()
@@ -81,7 +84,7 @@ def train(
     curve: dict[str, list[float]] = {"step": [], "examples": [], "train_flops": [], "train_loss": []}
     marks = iter(log_steps(steps))
     mark, last_mark = next(marks), 0
-    total = torch.zeros(())
+    total = torch.zeros((), device=parameters[0].device)
     data_seconds = record_seconds = 0.0
     status, meter = "finished", PeriodicMeter(getattr(optimizer, "period", 1))
     model.train()
@@ -90,14 +93,13 @@ def train(
     past = torch.empty(0) if keeper is None else keeper.resume(meter)
 
     def one_step(batch: object) -> torch.Tensor:
-        loss = trainee.loss(batch)
-        loss.backward()
+        loss = backward(trainee, batch) if shards is None else shards(batch)
         if trainee.clip is not None:
             scale_down([p.grad for p in parameters if p.grad is not None], trainee.clip)
         optimizer.step()
         for p in parameters:
             p.grad = None
-        return loss.detach()
+        return loss
 
     for step in range(1, steps + 1):
         before = clock()

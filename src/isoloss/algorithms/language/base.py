@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections import deque
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -33,7 +34,8 @@ class LanguageChoices(Options):
     `lr`: peak learning rate of a model of width 16 on batches of 128 tokens; with width d and batch B it is
     ``lr * (d / 16) ** -lr_width_exponent * (B / 128) ** lr_batch_exponent``, so that one sweep brackets the best rate
     at every rung (square root in the batch: Malladi et al. 2022, arXiv 2205.10287).
-    `batch_tokens`: tokens a step, a multiple of `context`. `context`: window the model is trained and evaluated on.
+    `batch_tokens`: tokens a step, a multiple of `context`. `micro_batch`: so many of them at a time, their gradients
+    added up before a step, for memory's sake; left out: all. `context`: window the model is trained and evaluated on.
     `tokens_per_parameter`: the balance that the rung's budget is split by (Hoffmann et al. 2022, approach 1-3: about
     20), at 1e10 FLOPs; at C it is ``tokens_per_parameter * (C / 1e10) ** tokens_per_parameter_exponent`` (0 by
     Hoffmann et al.; N as C^0.73 and D as C^0.27, Kaplan et al. 2020, make it -0.46). Parameters are those that a token
@@ -51,6 +53,7 @@ class LanguageChoices(Options):
     lr_width_exponent: float = Field(1.0, ge=-2, le=2)
     lr_batch_exponent: float = Field(0.5, ge=-2, le=2)
     batch_tokens: int = Field(512, gt=0)
+    micro_batch: int | None = Field(None, gt=0, exclude_if=lambda value: value is None)
     context: int = Field(64, gt=0)
     tokens_per_parameter: float = Field(20.0, gt=0)
     tokens_per_parameter_exponent: float = Field(0.0, ge=-1, le=1)
@@ -69,6 +72,11 @@ class LanguageChoices(Options):
     dropout: float = Field(0.0, ge=0, lt=1)
     tokenizer: str = "bytes"
     parametrisation: Literal["standard"] = "standard"
+
+    @property
+    def pieces(self) -> int:
+        """In how many parts a batch is trained."""
+        return 1 if self.micro_batch is None else self.batch_tokens // self.micro_batch
 
 
 class LanguageAlgorithm(GradientAlgorithm):
@@ -107,7 +115,9 @@ class LanguageAlgorithm(GradientAlgorithm):
         # the gradients of a tied matrix's uses are added
         uses = getattr(choices, "prediction", 1) - (0 if choices.tied else 1)
         again = vocabulary * shape.width * uses
-        return cost, choices.batch_tokens * (cost.training + loss) + update + 2 * cost.parameters + again
+        pieces = choices.pieces  # all but the first are scaled and added to what is there
+        adding = pieces * again + (pieces - 1) * cost.parameters
+        return cost, choices.batch_tokens * (cost.training + loss) + update + 2 * cost.parameters + adding
 
     def resolve(self, task: Any, rung: Rung, choices: Any) -> Any:
         """Width, depth and steps from the rung: tokens = `tokens_per_parameter` x parameters, steps = budget / step.
@@ -124,6 +134,11 @@ class LanguageAlgorithm(GradientAlgorithm):
             what = f"{choices.batch_tokens} is no multiple of the context {choices.context}"
             nearest = max(choices.batch_tokens // choices.context, 1) * choices.context
             raise StudyError("batch_tokens", what, f"try {nearest}")
+        if choices.micro_batch is not None and (
+            choices.batch_tokens % choices.micro_batch or choices.micro_batch % choices.context
+        ):
+            what = f"{choices.micro_batch} tokens are no whole windows of {choices.context}, or do not divide the batch"
+            raise StudyError("micro_batch", what, f"try {choices.context}")
         for registry, name in self.parts(choices):
             registry.get(name, registry.kind)
         optimizers.get(choices.optimizer).check(choices)
@@ -170,16 +185,20 @@ class LanguageAlgorithm(GradientAlgorithm):
         vocabulary = task.vocabulary(choices.tokenizer)
         model = self.model(vocabulary, choices)
         rows = choices.batch_tokens // choices.context
-        state: Any = None
+        states: deque[Any] = deque([None] * choices.pieces)  # of the rows of each piece, in turn
 
         def loss(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-            nonlocal state
-            found, state = model.loss(*batch, state)
+            found, state = model.loss(*batch, states.popleft())
+            states.append(state)
             return found
 
+        def carried() -> Any:
+            return states[0] if len(states) == 1 else list(states)
+
         def restore(carried: Any) -> None:
-            nonlocal state
-            state = carried
+            kept = [carried] if len(states) == 1 else carried
+            states.clear()
+            states.extend(kept)
 
         stem = None if choices.trunk_warmup is None else Stem(choices.trunk_warmup, choices.steps)
         matrices = model.matrices()
@@ -197,7 +216,8 @@ class LanguageAlgorithm(GradientAlgorithm):
             examples_per_step=choices.batch_tokens,
             clip=choices.clip,
             stem=stem,
-            carried=lambda: state,
+            carried=carried,
+            pieces=choices.pieces,
             restore=restore,
             sizes={
                 "active_parameters": cost.active,

@@ -154,7 +154,7 @@ class TextTask(Task):
             state = None
             for i in range(0, input_bt.shape[1], window):
                 logits_btv, state = predict(input_bt[:, i : i + window], state)
-                here_bt = target_bt[:, i : i + window]
+                here_bt = target_bt[:, i : i + window].to(logits_btv.device)
                 nats += float(F.cross_entropy(logits_btv.flatten(0, 1), here_bt.flatten(), reduction="sum"))
             predicted += stood_for
         return nats / predicted / math.log(2)
