@@ -36,16 +36,17 @@ class InProcess:
     def start(self, plugins):
         pass
 
-    def submit(self, spec):
-        self._queue.append(spec)
+    def submit(self, job):
+        self._queue.append(job)
 
     def collect(self, timeout):
         if not self._queue:
             threading.Event().wait(0.01)
             return []
-        spec = self._queue.pop(0)
-        self.trained.append(spec.run_id)
-        return [Ended(spec, *carry_out(spec))]
+        job = self._queue.pop(0)
+        self.trained += [spec.run_id for spec in job.specs]
+        outcomes, environment = carry_out(job)
+        return [[Ended(s, o, environment) for s, o in zip(job.specs, outcomes, strict=True)]]
 
     def recorded(self, spec):
         pass
@@ -91,21 +92,26 @@ def test_two_drivers_share_the_work_and_double_nothing(ridge, tmp_path):
     assert len(trained) == len(set(trained)) == tables[0].height
 
 
+def alone(study, ledger):
+    """Every run that is wanted, each in a stack of its own."""
+    return [frozenset((r.spec.run_id,)) for r in propose(study, ledger.table(study)).runs]
+
+
 def test_a_record_round_trips_with_its_curve(ridge, tmp_path):
     opened, ledger = api.open_study(ridge), Ledger(str(tmp_path / "l.sqlite"))
     study = opened.study
     ledger.open_study(study, opened.text, "x")
     table = ledger.table(study)
     ledger.enqueue(study, members(study, table))
-    spec = ledger.claim(study, new_owner(), 1)[0]
+    (run_id,) = ledger.claim(study, new_owner(), 1, alone(study, ledger))[0]
     curve = {"step": [1.0, 2.0], "train_flops": [0.1, 0.2], "train_loss": [1 / 3, float("inf")]}
     outcome = Outcome("finished", {"validation": 1 / 3}, curve, {"train_flops": Amount(0.1 + 0.2, "counted")})
-    assert ledger.finish(spec.run_id, outcome, {"cpu": "x"})
+    assert ledger.finish(run_id, outcome, {"cpu": "x"})
     row = ledger.table(study).frame.row(0, named=True)
     assert (row["validation"], row["train_flops"], row["test"]) == (1 / 3, 0.1 + 0.2, None)
-    assert ledger.curves(study)[spec.run_id] == curve
+    assert ledger.curves(study)[run_id] == ledger.curve(run_id) == curve
     again = Outcome("finished", {"validation": 9.0}, {}, {})
-    assert not ledger.finish(spec.run_id, again, {}), "a finished run is never overwritten"
+    assert not ledger.finish(run_id, again, {}), "a finished run is never overwritten"
     assert ledger.table(study).frame.row(0, named=True)["validation"] == 1 / 3
 
 
@@ -114,16 +120,17 @@ def test_the_claims_of_a_dead_driver_are_free_at_once_and_those_of_a_live_one_ar
     ledger, study = Ledger(url), opened.study
     ledger.open_study(study, opened.text, "x")
     ledger.enqueue(study, members(study, ledger.table(study)))
-    wanted = len(propose(study, ledger.table(study)).runs)
+    each = alone(study, ledger)
+    wanted = len(each)
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     ghost = f"{store.machine_name()}|{dead.stdout.strip()}|ffffffff"
     mine = f"{store.machine_name()}|{os.getpid()}|00000000"
-    assert len(ledger.claim(study, ghost, wanted)) == wanted
-    assert len(ledger.claim(study, mine, 2)) == 2
-    assert len(ledger.claim(study, f"{store.machine_name()}|{os.getpid()}|11111111", 99)) == wanted - 2
-    assert ledger.claim(study, new_owner(), 99) == []
+    assert len(ledger.claim(study, ghost, wanted, each)) == wanted
+    assert len(ledger.claim(study, mine, 2, each)) == 2
+    assert len(ledger.claim(study, f"{store.machine_name()}|{os.getpid()}|11111111", 99, each)) == wanted - 2
+    assert ledger.claim(study, new_owner(), 99, each) == []
     ledger.release(mine)
-    assert len(ledger.claim(study, new_owner(), 99)) == 2
+    assert len(ledger.claim(study, new_owner(), 99, each)) == 2
 
 
 def test_an_expired_lease_is_free(ridge, tmp_path, monkeypatch):
@@ -132,9 +139,27 @@ def test_an_expired_lease_is_free(ridge, tmp_path, monkeypatch):
     ledger.open_study(study, opened.text, "x")
     ledger.enqueue(study, members(study, ledger.table(study)))
     monkeypatch.setattr(store, "LEASE", -1.0)
-    first = ledger.claim(study, "elsewhere|1|a", 1)
-    second = ledger.claim(study, "elsewhere|2|b", 1)
-    assert [s.run_id for s in first] == [s.run_id for s in second]
+    first = ledger.claim(study, "elsewhere|1|a", 1, alone(study, ledger))
+    second = ledger.claim(study, "elsewhere|2|b", 1, alone(study, ledger))
+    assert first == second
+
+
+def test_runs_of_a_stack_are_claimed_and_recorded_together(ridge, tmp_path):
+    opened, ledger = api.open_study(ridge), Ledger(str(tmp_path / "l.sqlite"))
+    study = opened.study
+    ledger.open_study(study, opened.text, "x")
+    ledger.enqueue(study, members(study, ledger.table(study)))
+    one, two, three, *_ = sorted(min(ids) for ids in alone(study, ledger))
+    stacks = [frozenset((one, two)), frozenset((three,))]
+    owner = new_owner()
+    assert ledger.claim(study, owner, 1, [stacks[0]]) == [stacks[0]]
+    assert ledger.claim(study, new_owner(), 9, stacks) == [stacks[1]], "the other stack is taken"
+    bad = Outcome("finished", {"validation": 1.0}, {}, {}, notes=(object(),))  # type: ignore[arg-type]
+    good = Outcome("finished", {"validation": 1.0}, {}, {})
+    with pytest.raises(Exception):  # noqa: B017
+        ledger.finish_all([(one, good, {}), (two, bad, {})])
+    assert ledger.table(study).frame.height == 0, "all of a stack or none of it"
+    assert ledger.finish_all([(one, good, {}), (two, good, {})]) == [True, True]
 
 
 def test_a_newer_ledger_is_refused_untouched(tmp_path):

@@ -188,6 +188,7 @@ def _trials(tuning: Tuning, task: Task) -> list[Trial]:
                         edges=tuple(at_edge) if is_chosen else (),
                         added=t.added,
                         predicted=t.values in predicted,
+                        dropped=t.dropped,
                     )
                 )
     return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Status = Literal["finished", "diverged", "failed"]
+Status = Literal["finished", "diverged", "dropped", "failed"]
 How = Literal["counted", "analytic", "modelled", "measured"]
 Purpose = Literal["tune", "report"]
 
@@ -66,13 +66,23 @@ class StepRule:
 
 
 @dataclass(frozen=True)
+class Drop:
+    """When a tuning run is dropped: from a fifth of its steps on, once its training loss exceeds by the share `above`
+    what the run `reference` (same arm, rung and seed) had at the same share of its steps. A dropped run is a trial that
+    is not chosen."""
+
+    reference: str
+    above: float
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """Everything that determines a run's result, machine apart. Its hash is the run's identity.
 
     `resource`, `budget`: the ladder resource and this rung's amount of it; `choices`: all hyper-parameters,
     resolved (no defaults left to fill); `evaluate`: the splits whose quality is measured at the end (a tuning run
     never sees ``test``); `code`: digest of the file a plug-in algorithm or task came from, empty for built-ins;
-    `numerics`: dtype and whatever else changes the arithmetic.
+    `numerics`: dtype and whatever else changes the arithmetic; `drop`: when to give the run up.
     """
 
     algorithm: str
@@ -88,11 +98,13 @@ class RunSpec:
     evaluate: tuple[str, ...]
     numerics: Mapping[str, Any] = field(default_factory=lambda: {"dtype": "float32", "compiled": False, "stack": 1})
     code: str = ""
+    drop: Drop | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON types, keys sorted, floats unrounded."""
         rule = None if self.step_rule is None else {"kind": self.step_rule.kind, "value": self.step_rule.value}
-        return {
+        dropping = {} if self.drop is None else {"drop": {"above": self.drop.above, "reference": self.drop.reference}}
+        return dropping | {
             "algorithm": self.algorithm,
             "algorithm_version": self.algorithm_version,
             "budget": float(self.budget),
@@ -114,7 +126,10 @@ class RunSpec:
         rest = dict(data)
         rule = rest.pop("step_rule")
         rest["evaluate"] = tuple(rest["evaluate"])
-        return cls(step_rule=None if rule is None else StepRule(**rule), **rest)
+        drop = rest.pop("drop", None)
+        return cls(
+            step_rule=None if rule is None else StepRule(**rule), drop=None if drop is None else Drop(**drop), **rest
+        )
 
     @property
     def run_id(self) -> str:
@@ -192,7 +207,8 @@ class Context:
 
     `progress(done, total)` is called now and then with steps; `device` is a torch device string; `cache` is a folder
     for what may be kept from one run to the next (None: nothing is), never needed for a result; `stop` says when to
-    end early; `checkpoint_seconds` is how long a run trains before it leaves a checkpoint, and then another.
+    end early; `checkpoint_seconds` is how long a run trains before it leaves a checkpoint, and then another;
+    `reference` is the curve that `RunSpec.drop` compares with, None where that run has none.
     """
 
     device: str = "cpu"
@@ -200,6 +216,7 @@ class Context:
     cache: Path | None = None
     stop: Stop = field(default_factory=Stop)
     checkpoint_seconds: float = 60.0
+    reference: Mapping[str, list[float]] | None = None
 
     def checkpoint(self, run_id: str) -> Path | None:
         """Where the run `run_id` leaves its checkpoint."""

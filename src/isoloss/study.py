@@ -219,6 +219,9 @@ class Tuning(_Part):
     `swept_rungs`: only so many of the first rungs try the whole grid; at the rungs beyond, every swept choice is
     predicted by its law across them (see `isoloss.planning.carry`) and `check` trials around the prediction are made,
     a factor apart in `check_axis` (left out: ``lr`` where an arm sweeps it, else the arm's first swept choice).
+
+    `drop`: of the grid, the middle trial is made first; another is given up once its training loss, from a fifth of
+    its steps on, exceeds the middle one's there by this share. It counts as a trial, and is not chosen.
     """
 
     seeds: int = Field(default=1, ge=1, le=100)
@@ -228,6 +231,7 @@ class Tuning(_Part):
     swept_rungs: int | None = _later(None, ge=1)
     check: int = _later(3, ge=1, le=99)
     check_axis: str | None = _later(None)
+    drop: float | None = _later(None, gt=0, le=10)
 
 
 class Report(_Part):

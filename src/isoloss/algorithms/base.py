@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -43,6 +44,14 @@ class Algorithm(abc.ABC):
         """Digest of the plug-in files behind the parts that `choices` name; empty where all are built in. It is part
         of a run's identity, as the digest of the algorithm's own file is."""
         return ""
+
+    def stack(self, choices: Any, numerics: Mapping[str, Any]) -> tuple[Hashable, int] | None:
+        """What runs must have in common to be trained together, and how many at most; None for one by one."""
+        return None
+
+    def run_together(self, task: Task, specs: Sequence[RunSpec], contexts: Sequence[Context]) -> list[Outcome]:
+        """Runs of one stack, each with an outcome of its own."""
+        return [self.run(task, spec, context) for spec, context in zip(specs, contexts, strict=True)]
 
     @abc.abstractmethod
     def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:

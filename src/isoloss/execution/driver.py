@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from isoloss.errors import LedgerError
-from isoloss.execution.engine import Ended, RunEngine
+from isoloss.execution.engine import Ended, Job, RunEngine
 from isoloss.ledger.store import LEASE, Ledger, new_owner
 from isoloss.ledger.table import RunTable
 from isoloss.planning.plan import Plan
 from isoloss.planning.propose import members, propose
+from isoloss.runs import RunSpec
 from isoloss.study import Study
 
 #: A run whose worker dies this often is recorded as failed.
@@ -79,46 +80,59 @@ def drive(
 def _round(study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: str, observer: Observer) -> None:
     prices = {r.spec.run_id: r.flops for r in plan.runs}
     open_ids = set(prices)
+    stacks = [frozenset(spec.run_id for spec in stack) for stack in plan.stacks]
+    stack_of = {spec.run_id: stack for stack in plan.stacks for spec in stack}
+    claimed: set[str] = set()
     lost: Counter[str] = Counter()
     running = 0
     while open_ids:
-        # one run beyond the workers, so that none waits while a result is written
-        claimed = ledger.claim(study, owner, engine.slots + 1 - running) if running <= engine.slots else []
-        for spec in claimed:
-            engine.submit(spec)
-        running += len(claimed)
+        # one job beyond the workers, so that none waits while a result is written
+        free = engine.slots + 1 - running
+        for ids in ledger.claim(study, owner, free, stacks) if free > 0 else []:
+            specs = stack_of[min(ids)]
+            engine.submit(Job(specs, tuple(_reference(spec, ledger) for spec in specs)))
+            claimed |= ids
+            running += 1
         if running == 0:
             open_ids -= set(ledger.table(study).frame["run_id"])
             if open_ids:
                 observer.waiting(len(open_ids))
                 engine.collect(0.5)
             continue
-        for ended in engine.collect(1.0):
+        for job in engine.collect(1.0):
             running -= 1
-            run_id = ended.spec.run_id
-            lost[run_id] += ended.lost
-            if ended.lost and lost[run_id] < ATTEMPTS:
-                ledger.release(owner, [run_id])
-                continue
-            _record(ended, ledger, engine)
-            open_ids.discard(run_id)
-            observer.ended(ended, prices.get(run_id, 0.0))
+            mine = [e for e in job if e.spec.run_id in claimed]  # a stack is trained whole, whoever had some of it
+            claimed -= {e.spec.run_id for e in mine}
+            lost.update(e.spec.run_id for e in mine if e.lost)
+            again = [e.spec.run_id for e in mine if e.lost and lost[e.spec.run_id] < ATTEMPTS]
+            if again:
+                ledger.release(owner, again)
+                mine = [e for e in mine if e.spec.run_id not in again]
+            _record(mine, ledger, engine)
+            for ended in mine:
+                open_ids.discard(ended.spec.run_id)
+                observer.ended(ended, prices.get(ended.spec.run_id, 0.0))
+
+
+def _reference(spec: RunSpec, ledger: Ledger) -> dict[str, list[float]] | None:
+    return None if spec.drop is None else ledger.curve(spec.drop.reference)
 
 
 def _end(ledger: Ledger, engine: RunEngine, owner: str) -> None:
     try:
-        for ended in engine.collect(0):  # what came back since, where the study was stopped
-            if not ended.lost:
-                _record(ended, ledger, engine)
+        for job in engine.collect(0):  # what came back since, where the study was stopped
+            _record([e for e in job if not e.lost], ledger, engine)
     finally:
         engine.stop()
         ledger.release(owner)
 
 
-def _record(ended: Ended, ledger: Ledger, engine: RunEngine) -> None:
-    ledger.finish(ended.spec.run_id, ended.outcome, ended.environment)
-    if ended.outcome.status != "failed":  # a failed run is queued again when the study is run again
-        engine.recorded(ended.spec)
+def _record(job: Sequence[Ended], ledger: Ledger, engine: RunEngine) -> None:
+    """The runs of a job, all of them or, where this process dies, none."""
+    ledger.finish_all([(e.spec.run_id, e.outcome, e.environment) for e in job])
+    for ended in job:
+        if ended.outcome.status != "failed":  # a failed run is queued again when the study is run again
+            engine.recorded(ended.spec)
 
 
 class _Heartbeat:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from isoloss.runs import Outcome, RunSpec
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one worker does at a time: runs trained together, most often one. `references`: of each, the curve that
+    ``RunSpec.drop`` names."""
+
+    specs: tuple[RunSpec, ...]
+    references: tuple[Mapping[str, list[float]] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -28,11 +37,11 @@ class RunEngine(Protocol):
     def start(self, plugins: Sequence[Path]) -> None:
         """Make workers ready; `plugins` are files that register algorithms or tasks."""
 
-    def submit(self, spec: RunSpec) -> None:
-        """Begin a run as soon as a worker is free."""
+    def submit(self, job: Job) -> None:
+        """Begin a job as soon as a worker is free."""
 
-    def collect(self, timeout: float) -> list[Ended]:
-        """Runs that ended since the last call; waits at most `timeout` seconds for the first."""
+    def collect(self, timeout: float) -> list[list[Ended]]:
+        """The runs of each job that ended since the last call; waits at most `timeout` seconds for the first."""
 
     def recorded(self, spec: RunSpec) -> None:
         """The result of a run is safe: what it left to go on from may go."""

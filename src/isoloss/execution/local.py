@@ -12,14 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from isoloss.execution.engine import Ended
+from isoloss.execution.engine import Ended, Job
 from isoloss.execution.worker import THREAD_VARIABLES, carry_out, context, prepare
 from isoloss.runs import Outcome, RunSpec
 
 #: Seconds that workers have to end a step and write a checkpoint when they are told to stop.
 GRACE = 30.0
 
-Future_ = Future[tuple[Outcome, dict[str, Any]]]
+Future_ = Future[tuple[list[Outcome], dict[str, Any]]]
 
 
 class LocalEngine:
@@ -33,7 +33,7 @@ class LocalEngine:
         self.slots = workers
         self._plugins: tuple[Path, ...] = ()
         self._pool: ProcessPoolExecutor | None = None
-        self._running: dict[Future_, RunSpec] = {}
+        self._running: dict[Future_, Job] = {}
 
     def start(self, plugins: Sequence[Path]) -> None:
         """Begin starting workers, unless they were; returns at once. Raises `StudyError` as `context` does."""
@@ -52,33 +52,34 @@ class LocalEngine:
         for _ in range(self.slots):
             self._pool.submit(os.getpid)  # the pool starts a process only when there is something to do
 
-    def submit(self, spec: RunSpec) -> None:
-        """Queue a run for the next free worker."""
+    def submit(self, job: Job) -> None:
+        """Queue a job for the next free worker."""
         assert self._pool is not None, "start() first"
         try:
-            future = self._pool.submit(carry_out, spec)
+            future = self._pool.submit(carry_out, job)
         except BrokenProcessPool:
             self._restart()
-            future = self._pool.submit(carry_out, spec)
-        self._running[future] = spec
+            future = self._pool.submit(carry_out, job)
+        self._running[future] = job
 
-    def collect(self, timeout: float) -> list[Ended]:
+    def collect(self, timeout: float) -> list[list[Ended]]:
         """Runs that ended; those of a worker that died come back as lost, and the pool is started anew."""
         if not self._running:
             time.sleep(timeout)
             return []
         done, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
-        ended, broken = [], False
+        ended: list[list[Ended]] = []
+        broken = False
         for future in done:
-            spec = self._running.pop(future)
+            job = self._running.pop(future)
             try:
-                outcome, environment = future.result()
-                ended.append(Ended(spec, outcome, environment))
+                outcomes, environment = future.result()
+                ended.append([Ended(s, o, environment) for s, o in zip(job.specs, outcomes, strict=True)])
             except BrokenProcessPool:
                 broken = True
-                ended.append(_lost(spec))
+                ended.append(_lost(job))
         if broken:
-            ended += [_lost(spec) for spec in self._running.values()]
+            ended += [_lost(job) for job in self._running.values()]
             self._running.clear()
             self._restart()
         return ended
@@ -113,6 +114,6 @@ class LocalEngine:
         self.start(self._plugins)
 
 
-def _lost(spec: RunSpec) -> Ended:
+def _lost(job: Job) -> list[Ended]:
     outcome = Outcome("failed", {}, {}, {}, error="its worker process died (killed, or out of memory)")
-    return Ended(spec, outcome, {}, lost=True)
+    return [Ended(spec, outcome, {}, lost=True) for spec in job.specs]

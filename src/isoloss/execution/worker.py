@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,9 +21,10 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from isoloss.errors import StudyError
+from isoloss.execution.engine import Job
 from isoloss.execution.signals import heed, leave
 from isoloss.machine import processor
-from isoloss.runs import Context, Outcome, RunSpec, Stop, Stopped
+from isoloss.runs import Context, Outcome, Stop, Stopped
 from isoloss.tasks.base import Task
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -64,19 +66,21 @@ def use_one_thread() -> None:
         pass  # an algorithm need not use torch; one that does says so itself
 
 
-def carry_out(spec: RunSpec) -> tuple[Outcome, dict[str, Any]]:
-    """Run `spec`; an exception becomes a ``failed`` outcome with its last line as the error.
+def carry_out(job: Job) -> tuple[list[Outcome], dict[str, Any]]:
+    """Train the runs of `job`; an exception becomes a ``failed`` outcome with its last line as the error.
 
-    A run that was told to stop, and did, ends this process.
+    Runs that were told to stop, and did, end this process.
     """
     from isoloss.algorithms import algorithms
     from isoloss.tasks import tasks
     from isoloss.training.faults import is_out_of_memory, out_of_memory_line
 
     try:
-        task_class = tasks.get(spec.task)
-        task = _task(task_class, json.dumps(dict(spec.task_options), sort_keys=True))
-        outcome = algorithms.get(spec.algorithm)().run(task, spec, context())
+        first = job.specs[0]
+        task_class = tasks.get(first.task)
+        task = _task(task_class, json.dumps(dict(first.task_options), sort_keys=True))
+        contexts = [replace(context(), reference=curve) for curve in job.references]
+        outcomes = algorithms.get(first.algorithm)().run_together(task, job.specs, contexts)
     except Stopped:
         leave()
     except Exception as error:
@@ -84,8 +88,8 @@ def carry_out(spec: RunSpec) -> tuple[Outcome, dict[str, Any]]:
         place = f"{Path(frame.filename).name}:{frame.lineno}"
         what = out_of_memory_line(error) if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
         said = " ".join(f"{what} ({place})".split())
-        outcome = Outcome("failed", {}, {}, {}, error=said[:500])
-    return outcome, environment()
+        outcomes = [Outcome("failed", {}, {}, {}, error=said[:500])] * len(job.specs)
+    return outcomes, environment()
 
 
 @cache

@@ -14,9 +14,9 @@ __all__ = ["ArmSummary", "Carried", "Cost", "StudyResult", "Trial"]
 class Trial:
     """One tuning trial: the swept `values` of an arm at a rung and the mean validation quality over its seeds.
 
-    `quality` is None where every seed diverged; `edges` names the swept choices whose best value lies at the end of
-    what was tried (only on the chosen trial); `added` marks trials of the widening round, `predicted` the one that was
-    carried up from the swept rungs.
+    `quality` is None where a seed diverged or was given up early (`dropped`); `edges` names the swept choices whose
+    best value lies at the end of what was tried (only on the chosen trial); `added` marks trials of the widening round,
+    `predicted` the one that was carried up from the swept rungs.
     """
 
     arm: str
@@ -28,6 +28,7 @@ class Trial:
     edges: tuple[str, ...] = ()
     added: bool = False
     predicted: bool = False
+    dropped: bool = False
 
 
 @dataclass(frozen=True)

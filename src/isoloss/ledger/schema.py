@@ -28,7 +28,7 @@ environments = Table(
     Column("data", Text, nullable=False),
 )
 
-# status: queued -> running (claimed by `owner` until `lease`) -> finished | diverged | failed
+# status: queued -> running (claimed by `owner` until `lease`) -> finished | diverged | dropped | failed
 runs = Table(
     "runs",
     metadata,

@@ -197,34 +197,40 @@ class Ledger:
             if fresh:
                 db.execute(m.insert(), fresh)
 
-    def claim(self, study: Study, owner: str, limit: int) -> list[RunSpec]:
-        """Up to `limit` runs of the study for `owner`, longest first: queued ones, and those whose owner died."""
+    def claim(self, study: Study, owner: str, limit: int, stacks: Iterable[frozenset[str]]) -> list[frozenset[str]]:
+        """Up to `limit` of the `stacks` of run ids for `owner`, longest first: of each, the runs that are queued or
+        whose owner died, where there are any."""
         runs, now = schema.runs, time.time()
         mine = select(schema.members.c.run_id).where(schema.members.c.study_id == study.study_id)
-        claimed: list[RunSpec] = []
+        mates = {run_id: stack for stack in stacks for run_id in stack}
+        claimed: list[frozenset[str]] = []
         with self._transaction() as db:
             rows = db.execute(
-                select(runs.c.run_id, runs.c.spec, runs.c.status, runs.c.owner, runs.c.lease)
+                select(runs.c.run_id, runs.c.status, runs.c.owner, runs.c.lease)
                 .where(runs.c.run_id.in_(mine), runs.c.status.in_(("queued", "running")))
                 .order_by(runs.c.price.desc(), runs.c.run_id)
             ).all()
             dead = {o: _owner_is_dead(o) for o in {r.owner for r in rows if r.owner}}
-            for row in rows:
+            free = {r.run_id: r for r in rows if r.status == "queued" or r.lease <= now or dead.get(r.owner, False)}
+            for first in [i for i in free if i in mates]:
                 if len(claimed) == limit:
                     break
-                if row.status == "running" and row.lease > now and not dead.get(row.owner, False):
-                    continue
-                taken = db.execute(
-                    update(runs)
-                    .where(
-                        runs.c.run_id == row.run_id,
-                        runs.c.status == row.status,
-                        or_(runs.c.owner.is_(None), runs.c.owner == row.owner),
+                wanted = [free.pop(i) for i in sorted(mates[first]) if i in free]
+                got = set()
+                for row in wanted:
+                    taken = db.execute(
+                        update(runs)
+                        .where(
+                            runs.c.run_id == row.run_id,
+                            runs.c.status == row.status,
+                            or_(runs.c.owner.is_(None), runs.c.owner == row.owner),
+                        )
+                        .values(status="running", owner=owner, lease=now + LEASE, attempts=runs.c.attempts + 1)
                     )
-                    .values(status="running", owner=owner, lease=now + LEASE, attempts=runs.c.attempts + 1)
-                )
-                if taken.rowcount == 1:
-                    claimed.append(RunSpec.from_dict(json.loads(row.spec)))
+                    if taken.rowcount == 1:
+                        got.add(row.run_id)
+                if got:
+                    claimed.append(frozenset(got))
         return claimed
 
     def renew(self, owner: str) -> None:
@@ -246,31 +252,39 @@ class Ledger:
 
     def finish(self, run_id: str, outcome: Outcome, environment: Mapping[str, Any]) -> bool:
         """Record a run in one transaction; False when somebody already had."""
+        return self.finish_all([(run_id, outcome, environment)])[0]
+
+    def finish_all(self, ended: Iterable[tuple[str, Outcome, Mapping[str, Any]]]) -> list[bool]:
+        """Record runs (id, outcome, environment), all in one transaction; False for each that somebody already had."""
+        with self._transaction() as db:
+            return [self._finish(db, *one) for one in ended]
+
+    @staticmethod
+    def _finish(db: Connection, run_id: str, outcome: Outcome, environment: Mapping[str, Any]) -> bool:
         data = _json(environment)
         environment_id = _digest(data)
-        with self._transaction() as db:
-            if db.scalar(select(func.count()).where(schema.environments.c.environment_id == environment_id)) == 0:
-                db.execute(schema.environments.insert().values(environment_id=environment_id, data=data))
-            done = db.execute(
-                update(schema.runs)
-                .where(schema.runs.c.run_id == run_id, schema.runs.c.status.in_(("queued", "running")))
-                .values(
-                    status=outcome.status,
-                    owner=None,
-                    lease=None,
-                    qualities=_json(outcome.qualities),
-                    resources=_json({k: [a.value, a.how] for k, a in outcome.resources.items()}),
-                    seconds=_json(outcome.seconds),
-                    curve=_pack_curve(outcome.curve),
-                    environment_id=environment_id,
-                    error=outcome.error or None,
-                    ended=time.time(),
-                )
+        if db.scalar(select(func.count()).where(schema.environments.c.environment_id == environment_id)) == 0:
+            db.execute(schema.environments.insert().values(environment_id=environment_id, data=data))
+        done = db.execute(
+            update(schema.runs)
+            .where(schema.runs.c.run_id == run_id, schema.runs.c.status.in_(("queued", "running")))
+            .values(
+                status=outcome.status,
+                owner=None,
+                lease=None,
+                qualities=_json(outcome.qualities),
+                resources=_json({k: [a.value, a.how] for k, a in outcome.resources.items()}),
+                seconds=_json(outcome.seconds),
+                curve=_pack_curve(outcome.curve),
+                environment_id=environment_id,
+                error=outcome.error or None,
+                ended=time.time(),
             )
-            if done.rowcount == 1 and outcome.notes:
-                rows = [{"run_id": run_id, "position": i, "text": text} for i, text in enumerate(outcome.notes)]
-                db.execute(schema.notes.delete().where(schema.notes.c.run_id == run_id))
-                db.execute(schema.notes.insert(), rows)
+        )
+        if done.rowcount == 1 and outcome.notes:
+            rows = [{"run_id": run_id, "position": i, "text": text} for i, text in enumerate(outcome.notes)]
+            db.execute(schema.notes.delete().where(schema.notes.c.run_id == run_id))
+            db.execute(schema.notes.insert(), rows)
         return bool(done.rowcount == 1)
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -292,7 +306,7 @@ class Ledger:
                     r.c.resources,
                 )
                 .join(r, r.c.run_id == m.c.run_id)
-                .where(m.c.study_id == study.study_id, r.c.status.in_(("finished", "diverged", "failed")))
+                .where(m.c.study_id == study.study_id, r.c.status.in_(("finished", "diverged", "dropped", "failed")))
                 .order_by(m.c.position)
             ).all()
         data = []
@@ -352,6 +366,12 @@ class Ledger:
         with self._transaction() as db:
             rows = db.execute(select(r.c.run_id, r.c.curve).where(r.c.run_id.in_(mine), r.c.curve.is_not(None))).all()
         return {row.run_id: _unpack_curve(row.curve) for row in rows}
+
+    def curve(self, run_id: str) -> dict[str, list[float]] | None:
+        """The curve of an ended run; None where there is none."""
+        with self._transaction() as db:
+            blob = db.scalar(select(schema.runs.c.curve).where(schema.runs.c.run_id == run_id))
+        return None if blob is None else _unpack_curve(blob)
 
     def studies(self) -> list[dict[str, Any]]:
         """Every study filed here, latest opened first: id, name, path, text, opened."""

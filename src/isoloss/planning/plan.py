@@ -23,12 +23,17 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """One round. `runs` holds only what the table does not hold yet; empty when the study is done."""
+    """One round. `runs` holds only what the table does not hold yet; empty when the study is done.
+
+    `stacks`: those runs as they are to be trained, together or alone, longest first. A stack is trained whole: it may
+    hold runs that the table has already.
+    """
 
     study_id: str
     round: int
     phase: Phase
     runs: tuple[PlannedRun, ...]
+    stacks: tuple[tuple[RunSpec, ...], ...] = ()
 
     @property
     def flops(self) -> float:

@@ -14,7 +14,7 @@ from isoloss.algorithms import Rung, algorithms
 from isoloss.algorithms.innovation import change, innovations
 from isoloss.errors import StudyError
 from isoloss.planning.plan import PlannedRun
-from isoloss.runs import Purpose, RunSpec, StepRule
+from isoloss.runs import Drop, Purpose, RunSpec, StepRule
 from isoloss.study import Number, Study
 from isoloss.tasks import Task, tasks
 
@@ -67,8 +67,27 @@ def planned(study: Study, arm: str, rung: float, values: Values, seed: int, purp
         evaluate=("validation",) if purpose == "tune" else ("validation", "test"),
         numerics=study.numerics_of(arm),
         code=_code(algorithms.code(name), tasks.code(study.task.name), algorithm.code(choices)),
+        drop=_drop(study, arm, rung, values, seed) if purpose == "tune" else None,
     )
     return PlannedRun(spec, arm, rung, purpose, algorithm.train_flops(task, choices))
+
+
+def middle(study: Study, arm: str) -> Values:
+    """The trial of the grid that others are compared with, where trials are dropped: the middle one."""
+    trials = grid(study, arm)
+    return trials[len(trials) // 2]
+
+
+def _drop(study: Study, arm: str, rung: float, values: Values, seed: int) -> Drop | None:
+    """When the tuning run is dropped: beyond the swept rungs trials are near the predicted one, and finalists were
+    chosen already, so that none of these is."""
+    above = study.tuning.drop
+    if above is None or rung not in study.swept_rungs or seed > study.tuning.seeds:
+        return None
+    reference = middle(study, arm)
+    if values == reference or not possible(study, arm, rung, reference):
+        return None
+    return Drop(planned(study, arm, rung, reference, seed, "tune").spec.run_id, above)
 
 
 def possible(study: Study, arm: str, rung: float, values: Values) -> bool:

@@ -25,13 +25,14 @@ class TrialState:
     """A trial at a rung: its swept `values` and what its seeds gave.
 
     `loss` is the mean `Task.loss` of the validation quality, ``inf`` where any seed diverged or failed (a miss counts
-    as infinite), NaN while a seed is outstanding. `run_ids` are its tuning runs.
+    as infinite), NaN while a seed is outstanding. `run_ids` are its tuning runs; `dropped`: one was given up early.
     """
 
     values: Values
     loss: float
     run_ids: tuple[str, ...]
     added: bool = False
+    dropped: bool = False
 
 
 def rows_by_id(table: RunTable) -> Rows:
@@ -150,7 +151,8 @@ class Tuning:
                 losses.append(math.inf)
             else:
                 losses.append(self._task.loss(float(row["validation"])))  # type: ignore[arg-type]
-        return TrialState(values, sum(losses) / len(losses), ids, added)
+        dropped = any(row["status"] == "dropped" for i in ids if (row := self.rows.get(i)) is not None)
+        return TrialState(values, sum(losses) / len(losses), ids, added, dropped)
 
     def _extra(self, rung: float) -> dict[str, list[Values]]:
         study = self.study

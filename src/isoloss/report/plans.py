@@ -51,9 +51,13 @@ def print_status(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     if not rows:
         console.print("The ledger holds no study yet.")
         return
-    table = Table("study", "id", "finished", "diverged", "failed", "running", "queued", box=None, pad_edge=False)
+    table = Table(
+        "study", "id", "finished", "diverged", "dropped", "failed", "running", "queued", box=None, pad_edge=False
+    )
     for row in rows:
-        counts = [str(row["runs"].get(s, 0)) for s in ("finished", "diverged", "failed", "running", "queued")]
+        counts = [
+            str(row["runs"].get(s, 0)) for s in ("finished", "diverged", "dropped", "failed", "running", "queued")
+        ]
         table.add_row(escape(row["study"]), row["study_id"][:8], *counts)
     console.print(table)
     for row in rows:

@@ -77,6 +77,7 @@ class GradientAlgorithm(Algorithm):
     def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
         """Build and train; see `isoloss.training.loop.train`. The arithmetic is that of ``spec.numerics``: see
         `isoloss.training.precision`, `compiled` and `accumulate`."""
+        from isoloss.training.dropping import DropRule
         from isoloss.training.keeper import Keeper
         from isoloss.training.loop import train
 
@@ -89,7 +90,8 @@ class GradientAlgorithm(Algorithm):
         try:
             with Keeper(trainee, spec, context) as keeper:
                 setup = time.perf_counter() - start
-                outcome = train(trainee, spec.evaluate, context, setup, keeper, shards)
+                rule = DropRule(spec.drop, context.reference)
+                outcome = train(trainee, spec.evaluate, context, setup, keeper, shards, rule)
         finally:
             if shards is not None:
                 shards.close()

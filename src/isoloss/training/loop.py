@@ -10,6 +10,7 @@ import torch
 
 from isoloss.runs import Amount, Context, Outcome
 from isoloss.training.accumulate import Shards, backward
+from isoloss.training.dropping import DropRule
 from isoloss.training.faults import is_out_of_memory
 from isoloss.training.flops import PeriodicMeter
 from isoloss.training.gradient import Trainee
@@ -65,6 +66,7 @@ def train(
     setup_seconds: float = 0.0,
     keeper: Keeper | None = None,
     shards: Shards | None = None,
+    rule: DropRule | None = None,
 ) -> Outcome:
     """Train for ``trainee.steps`` steps and measure quality on each split of `evaluate`.
 
@@ -73,8 +75,8 @@ def train(
     ``eval()`` is told before training and before evaluation. A loss, and in the end a parameter, that is not finite
     ends the run as ``diverged``, after `CHECK_EVERY` steps at most: it has no quality and counts as a miss. With a
     `keeper`, the run goes on where it, or its trunk, has been trained to already: the losses until there are read, not
-    made again, and the rest is the same bit for bit. `shards` make the gradient where there are any.
-    Raises `Stopped` where the keeper is told to.
+    made again, and the rest is the same bit for bit. `shards` make the gradient where there are any. By `rule` the run
+    may end as ``dropped``, without a quality. Raises `Stopped` where the keeper is told to.
     """
     clock = time.perf_counter
     started = clock()
@@ -137,6 +139,9 @@ def train(
             record_seconds += clock() - before
             if not math.isfinite(mean):
                 status = "diverged"
+                break
+            if rule is not None and rule.gives_up(step / steps, mean):
+                status = "dropped"
                 break
 
     if status == "finished" and not finite(parameters):

@@ -108,7 +108,7 @@ def _tried(
                 "tried": ", ".join(f"{words.choice_title(k)} {words.number(v)}" for k, v in t.values.items()),
             }
             if not quality:
-                missed.append({**row, "value": worst, "said": "diverged"})
+                missed.append({**row, "value": worst, "said": "given up early" if t.dropped else "diverged"})
                 continue
             row |= {"value": quality[0], "said": words.quality(quality[0]), "chosen": t.chosen}
             row["text"] = "edge" if choice in t.edges else ""
