@@ -19,6 +19,7 @@ from isoloss.errors import IsolossError
 from isoloss.execution.timing import smoke_run
 from isoloss.runs import Context
 from isoloss.tasks import tasks
+from isoloss.training.accumulate import backward
 from isoloss.training.distributed import compressions, strategies
 from isoloss.training.distributed.group import ring_bytes
 from isoloss.training.distributed.launch import together
@@ -30,14 +31,14 @@ PARAMETERS = 52416
 EXACT = {
     "checkpointing": {"devices": 1, "checkpointing": "sqrt"},
     "checkpointing of layers": {"devices": 1, "checkpointing": "layer"},
-    "accumulation": {"devices": 1, "accumulate": 4},
+    "accumulation": {"devices": 1, "micro_batch": 128},
     "data": {"strategy": "data"},
     "data on four": {"strategy": "data", "devices": 4},
     "zero-1": {"strategy": "zero-1"},
     "fully-sharded": {"strategy": "fully-sharded"},
     "fully-sharded, checkpointing": {"strategy": "fully-sharded", "checkpointing": "sqrt"},
     "tensor": {"strategy": "tensor"},
-    "tensor, checkpointing, accumulation": {"strategy": "tensor", "checkpointing": "sqrt", "accumulate": 2},
+    "tensor, checkpointing, accumulation": {"strategy": "tensor", "checkpointing": "sqrt", "micro_batch": 256},
 }
 
 
@@ -110,7 +111,8 @@ def _spied(group, context, choices):
     kind = tasks.get("language/sotu")
     task = kind(kind.Options())
     choices = own.resolve(task, Rung("train_flops", 1e9), own.Choices(**choices))
-    trainee = own.trainee(task, choices, 1)
+    torch.manual_seed(1)
+    trainee = own.whole.build(task, choices, 1)
     exchange = compressions.get(choices.compression)(group, choices)
 
     def build(matrices, others):
@@ -122,7 +124,7 @@ def _spied(group, context, choices):
     group.recorded_mean = lambda value: value.detach()
     with _Spy() as spy:
         for _ in range(3):
-            mine.loss(next(mine.batches)).backward()
+            backward(mine, next(mine.batches))
             mine.optimizer.step()
             for p in mine.model.parameters():
                 p.grad = None
@@ -135,7 +137,7 @@ def _spied(group, context, choices):
         {"strategy": "data"},
         {"strategy": "zero-1"},
         {"strategy": "fully-sharded", "checkpointing": "sqrt"},
-        {"strategy": "tensor", "accumulate": 2},
+        {"strategy": "tensor", "micro_batch": 256},
         {"strategy": "local", "sync_every": 2},
         {"compression": "top-k"},
         {"compression": "power-sgd"},

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -25,8 +24,9 @@ from isoloss.training.distributed.group import Group
 from isoloss.training.distributed.launch import together
 from isoloss.training.distributed.train import train_device
 from isoloss.training.gradient import Trainee
-from isoloss.training.loop import train
 from isoloss.training.optimizers import optimizers
+from isoloss.training.placement import place
+from isoloss.training.precision import products, within
 from isoloss.training.recompute import Checkpointing, recompute, segments
 
 DEEPEST = 256
@@ -39,7 +39,7 @@ class SystemsChoices(TransformerModern.Choices):
     `isoloss.training.distributed`, how the training is divided and how tensors are averaged; `keep`: share of numbers
     that ``top-k`` sends; `rank`: columns of ``power-sgd``. `sync_every`, `outer_lr`, `outer_momentum`: of the strategy
     ``local``. `checkpointing`: activations are computed again in the backward pass, of every ``layer`` or of
-    ``sqrt`` (L) segments. `accumulate`: micro-batches that each device's part of a batch is cut into.
+    ``sqrt`` (L) segments. `micro_batch`: tokens at a time of all devices together.
 
     With `width` and `steps` given and `depth` left out, the rung decides the depth.
     """
@@ -54,7 +54,6 @@ class SystemsChoices(TransformerModern.Choices):
     outer_lr: float = Field(0.7, gt=0)
     outer_momentum: float = Field(0.9, ge=0, lt=1)
     checkpointing: Checkpointing = "none"
-    accumulate: int = Field(1, ge=1)
 
     @model_validator(mode="after")
     def _used(self) -> SystemsChoices:
@@ -69,9 +68,21 @@ class SystemsChoices(TransformerModern.Choices):
                 raise ValueError(f"{name} does nothing with {on}")
         if self.checkpointing != "none" and self.experts > 1:
             raise ValueError("experts count their tokens in the forward pass, which checkpointing repeats")
-        if self.accumulate > 1 and self.mixer != "attention":
-            raise ValueError(f"mixer '{self.mixer}' carries a state from batch to batch, which micro-batches would mix")
         return self
+
+
+class Checkpointed(TransformerModern):
+    """The Transformer on one device, its layers in segments that are computed again."""
+
+    class Choices(SystemsChoices):
+        """See `SystemsChoices`."""
+
+    def build(self, task: Any, choices: Any, seed: int) -> Trainee:
+        """As `LanguageAlgorithm.build`."""
+        found = super().build(task, choices, seed)
+        model: Any = found.model
+        model.blocks = recompute(model.blocks, choices.checkpointing)
+        return found
 
 
 @algorithm(
@@ -96,7 +107,7 @@ class SystemsTransformer(Algorithm):
     strategy or checkpointing adds is recorded on top of that.
     """
 
-    whole = TransformerModern()
+    whole = Checkpointed()
 
     class Choices(SystemsChoices):
         """See `SystemsChoices`."""
@@ -151,56 +162,43 @@ class SystemsTransformer(Algorithm):
         return Price(
             work=tokens * (cost.training + loss + repeated * (cost.forward - ends.forward)),
             divisible=tokens * (layers.training + repeated * layers.forward),
-            again=choices.accumulate * again + (choices.accumulate - 1) * cost.parameters,
+            again=again,
             update=update,
             parameters=cost.parameters,
             divisible_parameters=layers.parameters,
             matrices=(*cost.matrices, *tables),
         )
 
-    def trainee(self, task: Task, choices: Any, seed: int) -> Trainee:
-        """The run as one device would train it, with its layers in segments and its batches in parts."""
-        torch.manual_seed(seed)
-        found = self.whole.build(task, choices, seed)
-        model: Any = found.model
-        model.blocks = recompute(model.blocks, choices.checkpointing)
-        if choices.accumulate > 1:
-            found.loss = accumulated(found.loss, choices.accumulate)
-        return found
-
     def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
-        """Train on ``choices.devices`` processes; see `isoloss.training.distributed.launch.together`."""
-        start = time.perf_counter()
+        """Train on ``choices.devices`` processes; see `isoloss.training.distributed.launch.together`. One device trains
+        as any other algorithm does."""
+        devices = self.Choices(**spec.choices).devices
+        if devices == 1:
+            return self.whole.run(task, spec, context)
+        for name in ("compiled", "shards"):
+            if spec.numerics.get(name, 1) not in (1, False):
+                raise StudyError(f"numerics.{name}", f"does not go with {devices} devices", "leave it out")
         task.prepare()
-        choices = self.Choices(**spec.choices)
-        if choices.devices == 1:
-            trainee = self.trainee(task, choices, spec.seed)
-            return train(trainee, spec.evaluate, context, time.perf_counter() - start)
-        told = (spec.algorithm, spec.task, dict(spec.task_options), dict(spec.choices), spec.seed, spec.evaluate)
-        outcome: Outcome = together(choices.devices, context, on_device, *told)
+        outcome: Outcome = together(devices, context, on_device, spec.to_dict())
         return outcome
 
 
-def on_device(
-    group: Group,
-    context: Context,
-    name: str,
-    task_name: str,
-    options: Mapping[str, Any],
-    chosen: Mapping[str, Any],
-    seed: int,
-    evaluate: tuple[str, ...],
-) -> Outcome:
-    """What each device does of a run of the systems algorithm `name`: build all of it, train its part."""
-    own: Any = algorithms.get(name)()
-    choices = own.Choices(**chosen)
-    trainee = own.trainee(_task(task_name, json.dumps(options, sort_keys=True)), choices, seed)
+def on_device(group: Group, context: Context, plain_spec: Mapping[str, Any]) -> Outcome:
+    """What each device does of the run of a systems algorithm: build all of it, train its part."""
+    spec = RunSpec.from_dict(plain_spec)
+    own: Any = algorithms.get(spec.algorithm)()
+    choices = own.Choices(**spec.choices)
+    task = _task(spec.task, json.dumps(dict(spec.task_options), sort_keys=True))
+    torch.manual_seed(spec.seed)
+    trainee = own.whole.build(task, choices, spec.seed)
+    place(trainee, group.device)
+    trainee.loss = within(products(spec.numerics, group.device.type), trainee.loss)
 
     def build(matrices: list[torch.nn.Parameter], others: list[torch.nn.Parameter]) -> Any:
         lr, lr_others = own.whole.rates(choices)
         return optimizers.get(choices.optimizer).build(matrices, others, lr, lr_others, choices)
 
-    return train_device(group, trainee, build, choices, seed, evaluate, context)
+    return train_device(group, trainee, build, choices, spec.seed, spec.evaluate, context)
 
 
 @cache
@@ -209,20 +207,3 @@ def _task(name: str, options: str) -> Task:
     task = found(found.Options(**json.loads(options)))
     task.prepare()
     return task
-
-
-def accumulated(loss: Callable[[Any], torch.Tensor], parts: int) -> Callable[[Any], torch.Tensor]:
-    """The mean loss over `parts` micro-batches of a batch, rows in order; the gradients of all but the last are added
-    up on the way, so that only one micro-batch's activations are held."""
-
-    def mean(batch: Any) -> torch.Tensor:
-        rows = len(batch[0]) // parts
-        before = torch.zeros(())
-        for i in range(parts):
-            part = loss(tuple(tensor[i * rows : (i + 1) * rows] for tensor in batch)) / parts
-            if i < parts - 1:
-                part.backward()
-                before = before + part.detach()
-        return part + before
-
-    return mean

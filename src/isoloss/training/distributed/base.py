@@ -133,9 +133,9 @@ def with_recorded_loss(trainee: Trainee, group: Group) -> Trainee:
 
 def check_rows(choices: Any) -> None:
     """Raise `StudyError` unless every device and every micro-batch gets equally many whole windows of a batch."""
-    rows, parts = choices.batch_tokens // choices.context, choices.devices * choices.accumulate
+    rows, parts = choices.batch_tokens // choices.context, choices.devices * choices.pieces
     if rows % parts:
-        what = f"{rows} windows can't be split over {choices.devices} devices and {choices.accumulate} micro-batches"
+        what = f"{rows} windows can't be split over {choices.devices} devices and {choices.pieces} micro-batches"
         raise StudyError("batch_tokens", what, f"try {max(rows // parts, 1) * parts * choices.context}")
 
 

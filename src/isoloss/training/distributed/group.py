@@ -23,12 +23,16 @@ def ring_bytes(operation: str, whole: int, devices: int) -> float:
 
 
 class Group:
-    """The process group as this device sees it: `rank` among `size` devices. Collectives are counted in `sent`
-    (operation -> bytes) until `counting` is set to False: what evaluation and record-keeping send is not training.
+    """The process group as this device sees it: `rank` among `size`; tensors lie on `device`.
+
+    Collectives are counted in `sent` (operation -> bytes) until `counting` is set to False: what evaluation and
+    record-keeping send is not training.
     """
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        on_gpu = dist.get_backend() == "nccl"
+        self.device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         self.sent: defaultdict[str, float] = defaultdict(float)
         self.counting = True
 
@@ -70,12 +74,12 @@ class Group:
 
     def recorded_sum(self, value: float) -> float:
         """The sum of a number over devices, for the record."""
-        total = torch.tensor(value, dtype=torch.float64)
+        total = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
         return float(total)
 
     def recorded_max(self, value: float) -> float:
         """The largest of a number over devices, for the record."""
-        largest = torch.tensor(value, dtype=torch.float64)
+        largest = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(largest, dist.ReduceOp.MAX)
         return float(largest)
