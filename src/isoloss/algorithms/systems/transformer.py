@@ -198,7 +198,7 @@ def on_device(group: Group, context: Context, plain_spec: Mapping[str, Any]) -> 
         lr, lr_others = own.whole.rates(choices)
         return optimizers.get(choices.optimizer).build(matrices, others, lr, lr_others, choices)
 
-    return train_device(group, trainee, build, choices, spec.seed, spec.evaluate, context)
+    return train_device(group, trainee, build, choices, spec, context)
 
 
 @cache

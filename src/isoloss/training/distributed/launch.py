@@ -103,7 +103,7 @@ class Crew:
             self._start(devices)
         try:
             for _, line in self.members:
-                line.send((plugin_files(), function, (Context(context.device, cache=context.cache), *arguments)))
+                line.send((plugin_files(), function, (_quiet(context), *arguments)))
             found = function(Group(), context, *arguments)
             said = [line.recv() for _, line in self.members]
         except BaseException as error:
@@ -145,6 +145,11 @@ class Crew:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.members, self.folder = [], None
         atexit.unregister(self.end)
+
+
+def _quiet(context: Context) -> Context:
+    """What a device other than the first is told: all but whom to tell, and when to stop."""
+    return Context(context.device, cache=context.cache, reference=context.reference)
 
 
 def _speaks(line: Connection) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from isoloss.runs import Amount, Context, Outcome
+from isoloss.runs import Amount, Context, Outcome, RunSpec
 from isoloss.training.distributed import compressions, strategies
 from isoloss.training.distributed.base import Build
 from isoloss.training.distributed.group import Group
+from isoloss.training.dropping import DropRule
 from isoloss.training.gradient import Trainee
 from isoloss.training.loop import train
 
@@ -24,7 +24,7 @@ _APART = 2**40
 
 
 def train_device(
-    group: Group, trainee: Trainee, build: Build, choices: Any, seed: int, evaluate: Sequence[str], context: Context
+    group: Group, trainee: Trainee, build: Build, choices: Any, spec: RunSpec, context: Context
 ) -> Outcome:
     """Train this device's part of `trainee` and evaluate; device 0's outcome is that of the run.
 
@@ -37,9 +37,11 @@ def train_device(
     parameters = sum(p.numel() for p in trainee.model.parameters() if p.requires_grad)
     own = strategy.divide(trainee, build)
     if not strategy.model_divided:
-        torch.manual_seed(seed + _APART * group.rank)  # dropout differs from device to device
+        torch.manual_seed(spec.seed + _APART * group.rank)  # dropout differs from device to device
     taking_part = group.rank == 0 or strategy.model_divided
-    outcome = train(own, evaluate if taking_part else (), context, time.perf_counter() - started)
+    # every device sees the same loss, so all of them drop a run, or find that it diverges, at the same step
+    rule, evaluate = DropRule(spec.drop, context.reference), spec.evaluate if taking_part else ()
+    outcome = train(own, evaluate, context, time.perf_counter() - started, rule=rule)
     group.counting = False
     return dataclasses.replace(outcome, **_of_all(outcome, group, parameters))
 
