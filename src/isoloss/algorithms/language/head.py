@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from isoloss.algorithms.language.cost import Cost, linear, work
+from isoloss.algorithms.language.loss import token_loss
 
 
 class Head(nn.Module):
@@ -49,16 +50,22 @@ class Head(nn.Module):
 
     def forward(self, x_btd: torch.Tensor, embedding_vd: torch.Tensor) -> torch.Tensor:
         """Logits of the next token, (batch, time, vocabulary)."""
-        logits = F.linear(x_btd, embedding_vd if self.table is None else self.table)
+        return self._logits(x_btd, embedding_vd if self.table is None else self.table)
+
+    def _logits(self, x: torch.Tensor, table_vd: torch.Tensor) -> torch.Tensor:
+        logits = F.linear(x, table_vd)
         if self.scale != 1.0:
             logits = logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def loss(self, x_btd: torch.Tensor, target_bt: torch.Tensor, embedding_vd: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of the next token: see `token_loss`."""
+        return token_loss(self._logits, x_btd, target_bt, embedding_vd if self.table is None else self.table)
 
     def further(self, x_btd: torch.Tensor, target_bt: torch.Tensor, embedding_vd: torch.Tensor) -> torch.Tensor:
         """Sum of the mean losses of the second token ahead and those beyond it, as far as the window goes."""
         loss = x_btd.new_zeros(())
         for distance, layer in enumerate(self.ahead, 1):
             early = x_btd[:, :-distance]
-            logits = self(early + layer(early), embedding_vd)
-            loss = loss + F.cross_entropy(logits.flatten(0, 1), target_bt[:, distance:].flatten())
+            loss = loss + self.loss(early + layer(early), target_bt[:, distance:], embedding_vd)
         return loss

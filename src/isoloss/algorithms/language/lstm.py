@@ -13,6 +13,7 @@ from torch import nn
 from isoloss.algorithms import algorithm
 from isoloss.algorithms.language.base import LanguageAlgorithm, LanguageChoices
 from isoloss.algorithms.language.cost import Cost, work
+from isoloss.algorithms.language.loss import token_loss
 from isoloss.algorithms.language.model import LanguageModel
 from isoloss.algorithms.language.sizing import Shape
 
@@ -46,16 +47,29 @@ class LSTMLanguageModel(LanguageModel):
         """Input and recurrent weights, four gates in one matrix."""
         return [weight for layer in self.lstm.all_weights for weight in layer[:2]]
 
-    def forward(self, tokens_bt: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
-        """Logits of the next token and the state after the last one."""
+    def _features(self, tokens_bt: torch.Tensor, state: State | None) -> tuple[torch.Tensor, State]:
         x_btd = self.embedding(tokens_bt)
         if self.dropout:
             x_btd = F.dropout(x_btd, self.dropout, self.training)
         h_btd, (h, c) = self.lstm(x_btd, state)
         if self.dropout:
             h_btd = F.dropout(h_btd, self.dropout, self.training)
-        table = self.embedding.weight if self.table is None else self.table
-        return F.linear(h_btd, table, self.bias), (h.detach(), c.detach())
+        return h_btd, (h.detach(), c.detach())
+
+    def _head(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.embedding.weight if self.table is None else self.table, self.bias
+
+    def forward(self, tokens_bt: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
+        """Logits of the next token and the state after the last one."""
+        h_btd, state = self._features(tokens_bt, state)
+        return F.linear(h_btd, *self._head()), state
+
+    def loss(
+        self, tokens_bt: torch.Tensor, target_bt: torch.Tensor, state: State | None = None
+    ) -> tuple[torch.Tensor, State]:
+        """Cross-entropy of the next token, in chunks where the vocabulary is large."""
+        h_btd, state = self._features(tokens_bt, state)
+        return token_loss(F.linear, h_btd, target_bt, *self._head()), state
 
 
 @algorithm(

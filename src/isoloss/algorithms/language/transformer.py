@@ -108,8 +108,7 @@ class TransformerLanguageModel(LanguageModel):
     def loss(self, tokens_bt: torch.Tensor, target_bt: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Cross-entropy of the next token, with the gradient of experts' balance and of tokens further ahead."""
         x_btd, state = self._features(tokens_bt, state)
-        logits_btv = self.head(x_btd, self.embedding.weight)
-        loss = F.cross_entropy(logits_btv.flatten(0, 1), target_bt.flatten())
+        loss = self.head.loss(x_btd, target_bt, self.embedding.weight)
         mixtures = (getattr(b, "feed_forward", None) for b in self.blocks)
         more = [part.auxiliary for part in mixtures if isinstance(part, Experts)]
         if self.head.ahead:
