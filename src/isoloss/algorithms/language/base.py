@@ -89,6 +89,10 @@ class LanguageAlgorithm(GradientAlgorithm):
     def shapes(self, choices: Any) -> Iterator[Shape]:
         """Every (width, depth) that this family offers, smallest first."""
 
+    def shape(self, choices: Any) -> Shape:
+        """That of resolved `choices`."""
+        return Shape(choices.width, choices.depth)
+
     @abc.abstractmethod
     def cost(self, vocabulary: int, shape: Shape, choices: Any) -> Cost:
         """Parameters and FLOPs of one token at `shape`, by formula, without loss, optimiser and clipping."""
@@ -153,7 +157,8 @@ class LanguageAlgorithm(GradientAlgorithm):
             candidates = (s for s in self.shapes(choices) if choices.depth in (None, s.depth))
             shape = choose(candidates, lambda s: price(s)[1] / wanted)
         else:
-            shape = Shape(choices.width, choices.depth or max(1, round(choices.width / 16)))
+            depth = choices.depth or max(1, round(choices.width / 16))
+            shape = self.shape(choices.model_copy(update={"depth": depth}))
         steps, ratio = price(shape)
         too_large = choices.width is None and 2 * ratio < wanted
         if choices.steps is None and (steps < FEWEST_STEPS or too_large):
@@ -171,7 +176,7 @@ class LanguageAlgorithm(GradientAlgorithm):
 
     def train_flops(self, task: Task, choices: Any) -> float:
         """A step of the resolved choices times their number."""
-        return choices.steps * self.priced(task, Shape(choices.width, choices.depth), choices)[1]
+        return choices.steps * self.priced(task, self.shape(choices), choices)[1]
 
     def rates(self, choices: Any) -> tuple[float, float]:
         """Peak learning rates at this width and batch: of hidden matrices, and of everything else."""
@@ -204,7 +209,7 @@ class LanguageAlgorithm(GradientAlgorithm):
         matrices = model.matrices()
         named = {id(p) for p in matrices}
         others = [p for p in model.parameters() if id(p) not in named]
-        cost = self.cost(vocabulary, Shape(choices.width, choices.depth), choices)
+        cost = self.cost(vocabulary, self.shape(choices), choices)
         return Trainee(
             model=model,
             optimizer=optimizers.get(choices.optimizer).build(matrices, others, *self.rates(choices), choices),

@@ -8,24 +8,25 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-ASPECT = 16  # width per layer, and the largest width of a head (Gundlach et al. 2025, section 4.1)
+ASPECT = 16  # width per layer, and the largest width of a head unless told (Gundlach et al. 2025, section 4.1)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Width (of the residual stream or the recurrent state) and number of layers."""
+    """Width (of the residual stream or the recurrent state), number of layers, and the widest that a head may be."""
 
     width: int
     depth: int
+    head: int = ASPECT
 
     @property
     def heads(self) -> int:
-        """As many heads as keep a head at 16 or narrower.
+        """As many heads as keep a head at `head` or narrower.
 
-        >>> Shape(16, 1).heads, Shape(20, 1).heads
-        (1, 2)
+        >>> Shape(16, 1).heads, Shape(20, 1).heads, Shape(384, 6, 64).heads
+        (1, 2, 6)
         """
-        return math.ceil(self.width / ASPECT)
+        return math.ceil(self.width / self.head)
 
 
 def choose(shapes: Iterable[Shape], ratio: Callable[[Shape], float]) -> Shape:
@@ -36,7 +37,7 @@ def choose(shapes: Iterable[Shape], ratio: Callable[[Shape], float]) -> Shape:
     fixed depth-from-width rule would jump.
 
     >>> choose([Shape(d, l) for l in (1, 2) for d in range(4, 64, 4)], lambda s: 8000 / (s.width**2 * s.depth * 12))
-    Shape(width=24, depth=1)
+    Shape(width=24, depth=1, head=16)
     """
     best = []
     for _, same in itertools.groupby(shapes, key=lambda s: s.depth):

@@ -122,13 +122,15 @@ class TransformerChoices(LanguageChoices):
     """The parts of a Transformer, on top of `LanguageChoices`: each is one published innovation or its predecessor.
 
     `feed_forward`, `norm`: names of `isoloss.algorithms.language.parts`; `mixer`: one of them too, or ``hybrid``, a
-    recurrence in every layer of odd number and attention in the others. `kv_heads` ... `value_embeddings`: see
+    recurrence in every layer of odd number and attention in the others. `head_width`: the widest that an attention
+    head may be. `kv_heads` ... `value_embeddings`: see
     `attention`; `soft_cap`, `prediction`: see `head`; `experts` ...: see `experts`, 1 for a dense model.
     `parametrisation`: ``standard``, every rate scaled by `lr_width_exponent`; ``mup``, hidden matrices' alone, with
     constant tables, routers and gates, and logits divided by the width (Yang et al. 2022, arXiv 2203.03466; both agree
     at width 16).
     """
 
+    head_width: int = Field(ASPECT, ge=2, le=256, exclude_if=lambda value: value == ASPECT)
     feed_forward: str = "swiglu"
     norm: str = "rms"
     placement: Literal["pre", "post"] = "pre"
@@ -189,11 +191,15 @@ class Transformer(LanguageAlgorithm):
         hybrid = "gated-delta" if layer % 2 == 0 else "attention"
         return mixers.get(hybrid if choices.mixer == "hybrid" else choices.mixer, "mixer")
 
+    def shape(self, choices: Any) -> Shape:
+        """Its heads are those of `head_width`."""
+        return Shape(choices.width, choices.depth, choices.head_width)
+
     def shapes(self, choices: Any) -> Iterator[Shape]:
-        """Depths 1 to 16; widths whose heads are alike, of even size and at most 16 wide."""
+        """Depths 1 to 16; widths whose heads are alike, of even size and at most `head_width` wide."""
         for depth in range(1, 17):
             for width in range(4, 513, 2):
-                shape = Shape(width, depth)
+                shape = Shape(width, depth, choices.head_width)
                 if width % (2 * shape.heads) == 0:
                     yield shape
 
@@ -225,7 +231,7 @@ class Transformer(LanguageAlgorithm):
 
     def model(self, vocabulary: int, choices: Any) -> LanguageModel:
         """See `TransformerLanguageModel`."""
-        d, shape = choices.width, Shape(choices.width, choices.depth)
+        d, shape = choices.width, self.shape(choices)
         norm, part = self.norm(choices), self.feed_forward(choices)
         blocks = []
         for layer in range(choices.depth):
