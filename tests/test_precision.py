@@ -191,6 +191,18 @@ def test_the_device_is_named_or_refused():
             placement.choose_device(name)
 
 
+def test_a_study_names_the_device_or_is_refused_before_it_runs(tmp_path, monkeypatch):
+    from isoloss.execution.worker import context
+    from isoloss.verbs.studies import run
+
+    monkeypatch.setenv("ISOLOSS_DEVICE", "cpu")
+    assert context().device == "cpu"
+    monkeypatch.delenv("ISOLOSS_DEVICE")
+    assert context().device == "auto"
+    with pytest.raises(IsolossError, match="--device: 'cuda:99' is not there"):
+        run("studies/quickstart.toml", device="cuda:99", ledger=str(tmp_path / "l.sqlite"), out=tmp_path)
+
+
 def study(**more):
     arm = {"algorithm": MODERN}
     arms = {"a": arm, "b": arm | {"seed_block": 1}}

@@ -19,6 +19,9 @@ def run(
     engine: Annotated[Engine, typer.Option(help="Where runs run.")] = Engine.local,
     ledger: LedgerFlag = None,
     out: OutFlag = Path("reports"),
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:N; auto is a GPU where there is one.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a study to its verdict and write its report page.
@@ -34,7 +37,9 @@ def run(
 
     try:
         with stoppable(), LiveProgress(errors()) as live:
-            result, page = api.run(study, workers=workers, engine=engine.value, ledger=ledger, out=out, observer=live)
+            result, page = api.run(
+                study, workers=workers, engine=engine.value, ledger=ledger, out=out, device=device, observer=live
+            )
     except KeyboardInterrupt as signalled:  # caught here: typer would call it "Aborted"
         said = "Finished runs and checkpoints are kept; the same command goes on from there."
         errors().print(f"\nisoloss: stopped. {said}", soft_wrap=True)

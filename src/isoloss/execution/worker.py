@@ -99,10 +99,11 @@ def _task(task_class: type[Task], options: str) -> Task:
 
 
 def context() -> Context:
-    """What a run on this machine is told: where the cache is, how often a checkpoint is due, and when to stop.
+    """What a run on this machine is told: where the cache is, how often a checkpoint is due, on which device it trains,
+    and when to stop.
 
-    The first by ``ISOLOSS_CACHE``, the second by ``ISOLOSS_CHECKPOINT_SECONDS``. Raises `StudyError` for one that is no
-    number of seconds.
+    By ``ISOLOSS_CACHE``, ``ISOLOSS_CHECKPOINT_SECONDS`` and ``ISOLOSS_DEVICE`` (left out: a GPU where there is one).
+    Raises `StudyError` for a time that is no number of seconds.
     """
     asked = os.environ.get("ISOLOSS_CHECKPOINT_SECONDS") or "60"
     try:
@@ -114,7 +115,8 @@ def context() -> Context:
             "ISOLOSS_CHECKPOINT_SECONDS", f"'{asked[:40]}' is no number of seconds", "leave it unset for 60"
         )
     cache_folder = Path(os.environ.get("ISOLOSS_CACHE") or user_cache_dir("isoloss"))
-    return Context(cache=cache_folder, stop=_stop, checkpoint_seconds=seconds)
+    device = os.environ.get("ISOLOSS_DEVICE") or "auto"
+    return Context(device=device, cache=cache_folder, stop=_stop, checkpoint_seconds=seconds)
 
 
 @cache

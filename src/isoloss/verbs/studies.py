@@ -60,11 +60,13 @@ def run(
     engine: str = "local",
     ledger: str | None = None,
     out: str | os.PathLike[str] = REPORTS,
+    device: str | None = None,
     observer: Any = None,
 ) -> tuple[StudyResult, Path]:
     """Run all rounds of a study (what the ledger holds is not trained again), analyse, write the page.
 
-    Returns the result and the page's path. Raises `StudyError`, `LedgerError`, `MissingError`.
+    `device`: ``cpu``, ``cuda`` or ``cuda:N``; left out, ``ISOLOSS_DEVICE``, or a GPU where there is one. Returns the
+    result and the page's path. Raises `StudyError`, `LedgerError`, `MissingError`.
     """
     from isoloss.execution.local import LocalEngine
 
@@ -72,7 +74,12 @@ def run(
         raise StudyError(f"--engine {engine}", "unknown engine", "known: local")
     opened, url, began = open_study(path), ledger_url(ledger), time.time()
     workers = workers or os.cpu_count() or 1
-    local = LocalEngine(workers)
+    device = device or os.environ.get("ISOLOSS_DEVICE") or "auto"
+    if device not in ("auto", "cpu"):  # asked for by name: its absence is said before anything runs
+        from isoloss.training.placement import choose_device
+
+        choose_device(device)
+    local = LocalEngine(workers, device)
     later = threading.Timer(PRELOAD_AFTER, _preload)
     later.daemon = True
     try:
