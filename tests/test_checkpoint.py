@@ -8,11 +8,9 @@ torch = pytest.importorskip("torch")
 
 from isoloss.algorithms import Rung, algorithms  # noqa: E402
 from isoloss.execution.timing import smoke_run  # noqa: E402
-from isoloss.runs import Context, RunSpec, Stop, Stopped  # noqa: E402
+from isoloss.runs import MACHINE_RESOURCES, Context, RunSpec, Stop, Stopped  # noqa: E402
 from isoloss.tasks import tasks  # noqa: E402
 from isoloss.training.optimizers import optimizers  # noqa: E402
-
-MACHINE = {"seconds", "joules", "peak_memory_bytes", "spent_flops"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,7 +57,7 @@ def stopped_after(run, cache, looks):
 
 def same(a, b):
     assert (a.status, a.qualities, a.curve) == (b.status, b.qualities, b.curve)
-    charged = [{k: v for k, v in o.resources.items() if k not in MACHINE} for o in (a, b)]
+    charged = [{k: v for k, v in o.resources.items() if k not in MACHINE_RESOURCES} for o in (a, b)]
     assert charged[0] == charged[1]
 
 

@@ -12,10 +12,17 @@ from isoloss.algorithms.innovation import change, innovations
 from isoloss.errors import MissingError, StudyError
 from isoloss.evidence.claims import claims
 from isoloss.execution.timing import smoke_run
-from isoloss.runs import RESOURCES
+from isoloss.runs import MACHINE_RESOURCES, RESOURCES
 from isoloss.tasks import tasks
+from isoloss.training import flops
 
 ALGORITHMS = algorithms.names()
+#: Counted FLOPs may be this far from the formula's.
+TOLERANCE = 0.01
+#: Innovations whose formula is further off at this smallest size, and how far. The gated delta rule's leaves out
+#: pointwise work of the way back (changes of sign, part of the norms): 1.1% of the whole at width 12, 0.9% at 16, 0.4%
+#: at 64. Its price decides the steps of the runs in results/memory, so it stays as it is.
+APART = {"gated-delta": 0.0112, "hybrid-recurrence": 0.0112}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -24,6 +31,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def every_operator_has_a_formula_or_is_known_to_be_free():
+    before = set(flops._named)
+    yield
+    assert flops._named == before
 
 
 @pytest.fixture(scope="module", params=ALGORITHMS)
@@ -49,13 +63,15 @@ def test_its_training_loss_falls(ran):
 def test_counted_flops_match_its_own_formula(ran):
     _, _, outcome, formula = ran
     assert outcome.resources["train_flops"].how == "counted"
-    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.02)
+    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=TOLERANCE)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(ran):
     name, spec, outcome, _ = ran
     again = smoke_run(name, ("validation", "test"))[1]
     assert again.qualities == outcome.qualities and again.curve == outcome.curve
+    amounts = [{k: v for k, v in o.resources.items() if k not in MACHINE_RESOURCES} for o in (again, outcome)]
+    assert amounts[0] == amounts[1]
     other = dataclasses.replace(spec, seed=spec.seed + 1)
     task_class = tasks.get(spec.task)
     task = task_class(task_class.Options(**spec.task_options))
@@ -79,6 +95,11 @@ def test_resolving_is_idempotent(ran):
 def test_its_resource_vector_is_complete(ran):
     resources = ran[2].resources
     wanted = {"train_flops", "inference_flops", "examples", "parameters", "active_parameters", "steps", "seconds"}
+    wanted |= {"six_nd_flops", "peak_memory_bytes", "bytes_moved", "modelled_joules", "utilisation"}
+    # parameters, gradients and two states of Adam in float32, and what the backward pass needs beside them
+    assert resources["peak_memory_bytes"].value > 4 * 3 * resources["parameters"].value
+    assert resources["modelled_joules"].how == "modelled" and resources["peak_memory_bytes"].how == "counted"
+    assert 0 < resources["utilisation"].value < 1.5
     assert wanted <= set(resources) <= set(RESOURCES)
     assert all(a.value > 0 and a.how in ("counted", "analytic", "modelled", "measured") for a in resources.values())
 
@@ -101,7 +122,11 @@ def test_every_innovation_trains_at_the_price_it_states(name):
     algorithm, choices = _changed(name)
     _, outcome, formula = smoke_run(algorithm, ("validation",), choices, 2e9)
     assert outcome.status == "finished", outcome.error
-    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.02)
+    deviation = outcome.resources["train_flops"].value / formula - 1
+    if name in APART:
+        assert deviation == pytest.approx(APART[name], abs=0.0005)
+    else:
+        assert abs(deviation) <= TOLERANCE
     losses = outcome.curve["train_loss"]
     third = max(len(losses) // 3, 1)
     assert sum(losses[-third:]) < sum(losses[:third])

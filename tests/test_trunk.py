@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 from isoloss.algorithms import Rung, algorithms  # noqa: E402
 from isoloss.errors import StudyError  # noqa: E402
-from isoloss.runs import Context, RunSpec  # noqa: E402
+from isoloss.runs import MACHINE_RESOURCES, Context, RunSpec  # noqa: E402
 from isoloss.tasks import tasks  # noqa: E402
 from isoloss.training.optimizers import optimizers  # noqa: E402
 from isoloss.training.trunk import Stem, branch_step, checkpoint_steps  # noqa: E402
@@ -45,9 +45,8 @@ def carry_out(run, cache=None):
 
 def same(a, b):
     """Equal in everything but what it cost here."""
-    machine = {"seconds", "spent_flops"}
     assert (a.status, a.qualities, a.curve) == (b.status, b.qualities, b.curve)
-    charged = [{k: v for k, v in o.resources.items() if k not in machine} for o in (a, b)]
+    charged = [{k: v for k, v in o.resources.items() if k not in MACHINE_RESOURCES} for o in (a, b)]
     assert charged[0] == charged[1]
 
 

@@ -28,6 +28,8 @@ from isoloss.tasks import Task
 
 #: Runs that are compared one by one must have qualities this close, relatively: equal but for the order of sums.
 EXACT_TOLERANCE = 1e-5
+#: Not what a run costs: how often it was updated, and another count of the same compute.
+_NO_COST = frozenset({"steps", "six_nd_flops"})
 
 
 def analyse(
@@ -147,7 +149,7 @@ def _others(resource: str, frame: pl.DataFrame, finished: np.ndarray) -> dict[st
     """What the runs used of every resource that doesn't depend on the machine, where all finished ones recorded it."""
     found = {}
     for name in RESOURCES:
-        if name == resource or name in MACHINE_RESOURCES or name == "steps" or name not in frame.columns:
+        if name == resource or name in MACHINE_RESOURCES | _NO_COST or name not in frame.columns:
             continue
         amount = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
         if finished.any() and np.all(amount[finished] > 0):

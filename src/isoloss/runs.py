@@ -22,6 +22,7 @@ Purpose = Literal["tune", "report"]
 RESOURCES: dict[str, tuple[str, str]] = {
     "train_flops": ("FLOP", "training compute: forward, backward, normalisation, optimiser"),
     "spent_flops": ("FLOP", "training compute really done here: less where a run goes on from another one's trunk"),
+    "six_nd_flops": ("FLOP", "6 x parameters x examples, the rule of thumb that is quoted elsewhere"),
     "tuning_flops": ("FLOP", "training compute spent on choosing this run's hyper-parameters"),
     "inference_flops": ("FLOP", "compute of one example's forward pass (one token for language)"),
     "examples": ("examples", "training examples drawn, repeats included (tokens for language)"),
@@ -31,16 +32,20 @@ RESOURCES: dict[str, tuple[str, str]] = {
     "active_parameters": ("parameters", "parameters that one example touches"),
     "non_embedding_parameters": ("parameters", "parameters outside input embedding and tied head"),
     "stored_bytes": ("B", "bytes of the stored model"),
-    "peak_memory_bytes": ("B", "peak memory of the training process"),
+    "peak_memory_bytes": ("B", "most bytes at a time of parameters, gradients, optimiser state and activations"),
     "activation_bytes": ("B", "what the peak of a step adds to the memory held between steps, on the fullest device"),
+    "process_peak_bytes": ("B", "most resident memory of the training process, libraries included"),
+    "bytes_moved": ("B", "bytes that training's operators read and write, as if nothing were cached"),
     "bytes_communicated": ("B", "bytes that the busiest device sends to others"),
-    "joules": ("J", "energy"),
+    "joules": ("J", "energy of the whole processor package or GPU while the run trained, as measured"),
+    "modelled_joules": ("J", "energy by a model of operators and memory traffic, not measured"),
     "seconds": ("s", "wall time of the run on its machine"),
+    "utilisation": ("share", "training FLOPs per second of computing, over the machine's measured matmul rate"),
     "steps": ("steps", "optimiser steps"),
 }
 
 #: Entries that belong to (run, machine) rather than to the run: never part of a reproducible table.
-MACHINE_RESOURCES = frozenset({"seconds", "joules", "peak_memory_bytes", "spent_flops"})
+MACHINE_RESOURCES = frozenset({"seconds", "joules", "process_peak_bytes", "utilisation", "spent_flops"})
 
 
 @dataclass(frozen=True)
@@ -168,8 +173,8 @@ class Outcome:
     `qualities`: split -> quality in the task's own unit and direction (absent for a diverged run); `curve`:
     columns of equal length
     (``step``, ``examples``, ``train_flops``, ``train_loss``); `seconds`: phase -> wall seconds
-    (``compute`` forward/backward/optimiser, ``data``, ``evaluate``, ``setup``, ...); `notes`: faults that it survived,
-    a line each (a damaged checkpoint, a full disk).
+    (``compute`` forward/backward/optimiser, ``data``, ``meter``, ``evaluate``, ``setup``, ...); `notes`: faults that
+    it survived, a line each (a damaged checkpoint, a full disk).
     """
 
     status: Status

@@ -67,4 +67,4 @@ def seconds_of(run: PlannedRun) -> float:
 
 
 def _spent(outcome: Outcome) -> float:
-    return sum(v for phase, v in outcome.seconds.items() if phase != "setup")
+    return sum(v for phase, v in outcome.seconds.items() if phase not in ("setup", "meter"))

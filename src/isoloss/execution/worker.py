@@ -119,9 +119,18 @@ def context() -> Context:
     return Context(device=device, cache=cache_folder, stop=_stop, checkpoint_seconds=seconds)
 
 
-@cache
 def environment() -> dict[str, Any]:
-    """Packages and machine that a run's arithmetic may depend on."""
+    """Packages and machine that a run's arithmetic may depend on, and the rates that its utilisation is of.
+
+    ``matmul_rates``: type of number / threads -> FLOP/s, of those that a run here asked for.
+    """
+    from isoloss.training.rate import known_rates
+
+    return {**_surroundings(), "matmul_rates": known_rates()}
+
+
+@cache
+def _surroundings() -> dict[str, Any]:
     packages = {}
     for name in ("isoloss", "torch", "numpy", "scipy"):
         try:

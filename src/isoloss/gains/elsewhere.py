@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 Line: TypeAlias = tuple[Array, Array]
 
 BOUGHT = 1.05  # times as much of another resource that is worth a warning
+#: Made of other resources by a model: shown, but no reason to warn a second time.
+MODELLED = frozenset({"modelled_joules"})
 
 
 def lines_of(arm: ArmRuns) -> dict[str, Line]:
@@ -45,7 +47,8 @@ def costs_elsewhere(curve: GainCurve, old: Mapping[str, Line], new: Mapping[str,
     """The ratio of every resource that both arms recorded, at each measured gain of the baseline's budgets.
 
     Intervals are those of the gain carried over; scatter of the resource itself between runs is not in them. Of
-    resources with equal lines (active parameters, where every parameter is active) the first is kept.
+    resources in one proportion in both arms (parameters, their stored bytes, active ones where all are) the first is
+    kept.
     """
     found: list[Cost] = []
     seen: set[tuple[bytes, ...]] = set()
@@ -53,7 +56,9 @@ def costs_elsewhere(curve: GainCurve, old: Mapping[str, Line], new: Mapping[str,
     for resource in old:
         if resource not in new or resource == curve.resource:
             continue
-        key = tuple(np.round(line, 9).tobytes() for arm in (old, new) for line in arm[resource])
+        unity = old[resource][1][0]
+        lines = [line for arm in (old, new) for line in (arm[resource][0], arm[resource][1] - unity)]
+        key = tuple((np.round(line, 9) + 0.0).tobytes() for line in lines)  # no negative zero
         if key in seen:
             continue
         seen.add(key)
@@ -81,7 +86,9 @@ def bought_elsewhere(curves: Sequence[GainCurve], costs: Sequence[Cost]) -> list
         if curve.verdict.level != "gain" or not mine:
             continue
         top = max(c.at for c in mine)
-        dear = {c.resource: 1 / c.ratio for c in mine if c.at == top and c.ratio < 1 / BOUGHT}
+        dear = {
+            c.resource: 1 / c.ratio for c in mine if c.at == top and c.ratio < 1 / BOUGHT and c.resource not in MODELLED
+        }
         if dear:
             amounts = sorted(dear.items(), key=lambda item: -item[1])
             said = ", ".join(f"{times(v)}× the {k.replace('_', ' ')}" for k, v in amounts)

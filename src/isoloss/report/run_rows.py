@@ -14,6 +14,8 @@ from isoloss.report import words
 MOST_ROWS = 1000
 _CURVE_NUMBERS = 60_000
 _MOST_POINTS = 60
+#: What every run's row says that it took, where recorded, beside the ladder's resource.
+_SHOWN = ("train_flops", "six_nd_flops", "parameters", "peak_memory_bytes", "seconds", "utilisation")
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,7 @@ class RunRows:
 def run_rows(runs: Sequence[Mapping[str, Any]], resource: str, curves: Mapping[str, Any]) -> RunRows:
     """The first `MOST_ROWS` runs, reported ones before tuning ones."""
     ordered = sorted(runs, key=lambda r: r.get("purpose") != "report")[:MOST_ROWS]
-    extra = [
-        c for c in dict.fromkeys((resource, "train_flops", "parameters", "seconds")) if any(r.get(c) for r in ordered)
-    ]
+    extra = [c for c in dict.fromkeys((resource, *_SHOWN)) if any(r.get(c) for r in ordered)]
     columns = [("run", False), ("arm", False), ("purpose", False), ("rung", True), ("seed", True), ("status", False)]
     columns += [
         ("validation", True),
@@ -71,12 +71,15 @@ def _row(run: Mapping[str, Any], extra: Sequence[str], curves: Mapping[str, Any]
     cells = [Cell(run_id[:8]), Cell(words.plain(run.get("arm", ""), 40)), Cell(purpose)]
     cells += [_number(run.get("rung"), words.tick), _number(run.get("seed"), str), Cell(status)]
     cells += [_number(run.get(split), words.quality) for split in ("validation", "test")]
-    cells += [
-        _number(run.get(c), lambda v, c=c: words.amount(v, words.resource_unit(c) if c == "seconds" else ""))
-        for c in extra
-    ]
+    cells += [_number(run.get(c), lambda v, c=c: _amount(c, v)) for c in extra]
     cells.append(Cell(choices_words(run.get("choices"))))
     return Row(run_id, purpose, status, run_id in curves, tuple(cells))
+
+
+def _amount(resource: str, value: float) -> str:
+    """An amount as a cell shows it, without the unit that its heading implies."""
+    unit = words.resource_unit(resource)
+    return f"{value:.0%}" if unit == "share" else words.amount(value, unit if unit in ("s", "B", "J") else "")
 
 
 def _number(value: Any, say: Any) -> Cell:

@@ -6,6 +6,7 @@ shape, so the first few are watched and stand for the rest; nothing is watched a
 
 from __future__ import annotations
 
+import gc
 import time
 import warnings
 from collections import Counter
@@ -83,6 +84,9 @@ class Work:
 
     def __add__(self, other: Work) -> Work:
         return Work(dict(Counter(self.flops) + Counter(other.flops)), self.moved + other.moved)
+
+    def __sub__(self, other: Work) -> Work:
+        return Work(dict(Counter(self.flops) - Counter(other.flops)), self.moved - other.moved)
 
     def __mul__(self, times: int) -> Work:
         return Work({name: times * n for name, n in self.flops.items()}, times * self.moved)
@@ -180,6 +184,10 @@ class _Watched(FlopCounter):
         self.meter, self.live, self.moved = meter, live, 0
 
     def __enter__(self) -> Self:
+        # tensors in cycles of references live until the collector comes by: let it come before each step and not within
+        self.collecting = gc.isenabled()
+        gc.disable()
+        gc.collect(1)
         self.started = time.perf_counter()
         return super().__enter__()
 
@@ -196,4 +204,6 @@ class _Watched(FlopCounter):
 
     def __exit__(self, *raised: Any) -> None:
         super().__exit__(*raised)
+        if self.collecting:
+            gc.enable()
         self.meter.add(Work(dict(self.by_dtype), self.moved), time.perf_counter() - self.started)

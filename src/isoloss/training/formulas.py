@@ -67,7 +67,7 @@ def flops_of(operator: Any, args: Arguments, options: Options, out: Any) -> int 
         return 0
     if packet in _REDUCTIONS:
         return _numel(args[0])
-    if torch.Tag.pointwise in operator.tags or operator.__name__.startswith("_foreach_"):
+    if packet in _POINTWISE or torch.Tag.pointwise in operator.tags or operator.__name__.startswith("_foreach_"):
         flops = pointwise(args, out)
         if packet is aten.mul and isinstance(out, torch.Tensor) and out.is_complex():
             flops *= COMPLEX_PRODUCT_FLOPS
@@ -286,6 +286,8 @@ _FORMULAS: dict[Any, Formula] = {
     **dict.fromkeys(_ops("addmm_", "baddbmm_"), _in_place_product),
     torch.ops.mkldnn._linear_pointwise: lambda args, options, out: int(2 * args[0].shape[-1] * out.numel()),
     **dict.fromkeys(_ops("mv", "dot", "vdot"), _vector_product),
+    **dict.fromkeys(_ops("addmv"), lambda args, options, out: 2 * _numel(args[1])),
+    **dict.fromkeys(_ops("addr"), lambda args, options, out: 2 * _numel(out)),
     **dict.fromkeys(_ops("_grouped_mm", "_scaled_grouped_mm", "_scaled_grouped_mm_v2"), _grouped_product),
     **dict.fromkeys(_ops("_scaled_mm_v2"), lambda args, options, out: int(2 * args[0].shape[-1] * out.numel())),
     **dict.fromkeys(_ops("_fft_c2c", "_fft_r2c", "_fft_c2r"), _fourier),
@@ -293,7 +295,10 @@ _FORMULAS: dict[Any, Formula] = {
     **dict.fromkeys(_ops("linalg_qr"), _each(lambda shape: qr_flops(shape[-2], shape[-1]))),
     **dict.fromkeys(_ops("_linalg_svd"), _each(lambda shape: svd_flops(shape[-2], shape[-1]))),
     **dict.fromkeys(_ops("linalg_cholesky_ex"), _each(lambda shape: shape[-1] ** 3 / 3)),
-    **dict.fromkeys(_ops("linalg_lu_factor_ex"), _each(lambda shape: 2 / 3 * shape[-1] ** 3)),
+    **dict.fromkeys(
+        _ops("linalg_lu_factor_ex", "_linalg_det", "_linalg_slogdet"), _each(lambda shape: 2 / 3 * shape[-1] ** 3)
+    ),
+    **dict.fromkeys(_ops("linalg_lu_solve"), lambda args, options, out: 2 * args[0].shape[-1] * _numel(args[2])),
     **dict.fromkeys(_ops("linalg_inv_ex"), _each(lambda shape: 2 * shape[-1] ** 3)),
     **dict.fromkeys(_ops("_linalg_solve_ex"), _solve),
 }
@@ -326,6 +331,16 @@ _REDUCTIONS = frozenset(
         "_adaptive_avg_pool2d",
     )
 )
+#: one FLOP an element of what comes out, though PyTorch does not tag them as pointwise
+_POINTWISE = frozenset(
+    _ops("mse_loss", "mse_loss_backward", "huber_loss", "huber_loss_backward", "smooth_l1_loss")
+    + _ops("smooth_l1_loss_backward", "binary_cross_entropy", "binary_cross_entropy_backward")
+    + _ops("binary_cross_entropy_with_logits", "elu_backward", "glu", "glu_backward", "hardswish", "hardswish_backward")
+    + _ops("hardtanh_backward", "mish_backward", "_prelu_kernel", "_prelu_kernel_backward", "rrelu_with_noise")
+    + _ops("rrelu_with_noise_backward", "max_pool2d_with_indices_backward", "_adaptive_avg_pool2d_backward")
+    + _ops("cumprod", "cummax", "cummin", "logcumsumexp", "scatter_reduce", "index_reduce", "linalg_cross")
+    + _ops("native_dropout_backward")
+)
 _FREE = frozenset(
     # pointwise by tag, but they move or compare data rather than compute
     _ops("copy_", "clone", "_to_copy", "fill_", "zero_", "where", "masked_fill", "masked_fill_")
@@ -341,7 +356,10 @@ _FREE = frozenset(
     + _ops("_unsafe_view", "_reshape_copy", "cat", "stack", "repeat", "repeat_interleave", "flip", "roll", "rot90")
     + _ops("tril", "triu", "tril_", "triu_", "constant_pad_nd", "resize_", "set_", "contiguous", "_local_scalar_dense")
     + _ops("split_copy", "split_with_sizes_copy", "slice_scatter", "select_scatter", "unfold_backward", "lift")
-    + _ops("_pin_memory", "is_same_size", "_chunk_cat", "slice_backward", "select_backward", "copy")
+    + _ops("_pin_memory", "is_same_size", "_chunk_cat", "slice_backward", "select_backward", "copy", "unsafe_split")
+    + _ops("unsafe_chunk", "unsafe_split_with_sizes", "diag_embed", "im2col", "col2im", "reflection_pad1d")
+    + _ops("reflection_pad1d_backward", "reflection_pad2d", "reflection_pad2d_backward", "upsample_nearest2d")
+    + _ops("upsample_nearest2d_backward", "masked_scatter", "_linalg_check_errors", "_to_sparse", "median")
     # chosen, counted or put in order; the gradient of a choice adds nothing where nothing is chosen twice
     + _ops("embedding", "index", "index_select", "gather", "take", "nonzero", "masked_select", "bincount", "unique_dim")
     + _ops("index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put", "index_copy")

@@ -9,16 +9,19 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from isoloss.runs import Amount, Context, Outcome
+from isoloss.training.accounts import MachineMeter, counted
 from isoloss.training.accumulate import Shards, backward
 from isoloss.training.dropping import DropRule
 from isoloss.training.faults import is_out_of_memory
-from isoloss.training.flops import PeriodicMeter
+from isoloss.training.flops import PeriodicMeter, Work
 from isoloss.training.gradient import Trainee
 from isoloss.training.keeper import Keeper
 
 CURVE_POINTS = 32
 #: A loss that is no number is noticed after so many steps at most; looking makes a GPU wait, so not every step.
 CHECK_EVERY = 64
+#: Counters of energy are looked at this often.
+LOOK_SECONDS = 300.0
 
 
 def log_steps(steps: int, points: int = CURVE_POINTS) -> list[int]:
@@ -54,9 +57,18 @@ def finite(tensors: Iterable[torch.Tensor]) -> bool:
     return bool(largest.isfinite().all())
 
 
-def _spent(meter: PeriodicMeter, borrowed: int, done: int) -> int:
-    """FLOPs of the steps after the `borrowed` ones."""
-    return meter.total(done) - (meter.total(min(borrowed, done)) if borrowed else 0)
+def _spent(meter: PeriodicMeter, borrowed: int, done: int) -> Work:
+    """Work of the steps after the `borrowed` ones."""
+    return meter.work(done) - meter.work(min(borrowed, done)) if borrowed else meter.work(done)
+
+
+def _watching(meter: PeriodicMeter, stepped: float, trained: int) -> float:
+    """Seconds that watching the first steps cost: what they took beyond as many of the `trained` steps' others, all
+    of them together `stepped` seconds. The first steps also warm kernels up, so it is an upper bound."""
+    watched, others = len(meter.steps), trained - len(meter.steps)
+    if not meter.seconds or others < 1:
+        return 0.0
+    return max(0.0, meter.seconds - watched * (stepped - meter.seconds) / others)
 
 
 def train(
@@ -70,13 +82,13 @@ def train(
 ) -> Outcome:
     """Train for ``trainee.steps`` steps and measure quality on each split of `evaluate`.
 
-    FLOPs are counted operator by operator over the first real step and the period of the optimiser that follows it,
-    and repeated from there (all steps have one shape): see `PeriodicMeter`. An optimiser with ``train()`` and
-    ``eval()`` is told before training and before evaluation. A loss, and in the end a parameter, that is not finite
-    ends the run as ``diverged``, after `CHECK_EVERY` steps at most: it has no quality and counts as a miss. With a
-    `keeper`, the run goes on where it, or its trunk, has been trained to already: the losses until there are read, not
-    made again, and the rest is the same bit for bit. `shards` make the gradient where there are any. By `rule` the run
-    may end as ``dropped``, without a quality. Raises `Stopped` where the keeper is told to.
+    FLOPs, bytes moved and live tensors are counted operator by operator over the first real step and the period of the
+    optimiser that follows it, and repeated from there (all steps have one shape): see `PeriodicMeter`. An optimiser
+    with ``train()`` and ``eval()`` is told before training and before evaluation. A loss, and in the end a parameter,
+    that is not finite ends the run as ``diverged``, after `CHECK_EVERY` steps at most: it has no quality and counts as
+    a miss. With a `keeper`, the run goes on where it, or its trunk, has been trained to already: the losses until there
+    are read, not made again, and the rest is the same bit for bit. `shards` make the gradient where there are any. By
+    `rule` the run may end as ``dropped``, without a quality. Raises `Stopped` where the keeper is told to.
     """
     clock = time.perf_counter
     started = clock()
@@ -89,6 +101,8 @@ def train(
     total = torch.zeros((), device=parameters[0].device)
     data_seconds = record_seconds = 0.0
     status, meter = "finished", PeriodicMeter(getattr(optimizer, "period", 1))
+    machine = MachineMeter(parameters[0].device)
+    look = started + LOOK_SECONDS
     model.train()
     getattr(optimizer, "train", _nothing)()
     rate = (lambda step: trainee.schedule(step / steps)) if trainee.stem is None else trainee.stem.rate
@@ -105,6 +119,9 @@ def train(
 
     for step in range(1, steps + 1):
         before = clock()
+        if before > look:
+            machine.look()
+            look = before + LOOK_SECONDS
         batch = next(trainee.batches)
         data_seconds += clock() - before
         if step <= len(past):
@@ -162,19 +179,25 @@ def train(
     ended = clock()
     earlier, borrowed = (0.0, 0) if keeper is None else (keeper.seconds, keeper.borrowed)
     done = int(curve["step"][-1])
-    sizes = trainee.sizes or {}
+    sizes, examples = trainee.sizes or {}, done * trainee.examples_per_step
+    weights, spent = sum(p.numel() for p in parameters), _spent(meter, borrowed, done)
+    stepped = trained - started - data_seconds - record_seconds
+    watching = _watching(meter, stepped, done - len(past))
+    threads = torch.get_num_threads() * (1 if shards is None else len(shards.trainees))
     resources = {
-        "train_flops": Amount(float(meter.total(done)), "counted"),
-        "examples": Amount(float(done * trainee.examples_per_step), "counted"),
+        **counted(meter, done, examples, weights),
+        "examples": Amount(float(examples), "counted"),
         "steps": Amount(float(done), "counted"),
-        "parameters": Amount(float(sum(p.numel() for p in parameters)), "counted"),
+        "parameters": Amount(float(weights), "counted"),
         **{name: Amount(float(value), "analytic") for name, value in sizes.items() if name != "parameters"},
-        **({} if trainee.stem is None else {"spent_flops": Amount(float(_spent(meter, borrowed, done)), "counted")}),
+        **({} if trainee.stem is None else {"spent_flops": Amount(float(spent.total), "counted")}),
+        **machine.facts(_spent(meter, len(past), done), stepped - watching, threads, context.cache, whole=not earlier),
         "seconds": Amount(earlier + setup_seconds + ended - started, "measured"),
     }
     seconds = {
         "setup": setup_seconds,
-        "compute": earlier + trained - started - data_seconds - record_seconds,
+        "compute": earlier + stepped - watching,
+        "meter": watching,
         "data": data_seconds,
         "record": record_seconds,
         "evaluate": ended - trained,

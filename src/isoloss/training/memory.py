@@ -78,8 +78,8 @@ class LiveTensors:
 
     A tensor counts from the operator that makes it until its memory is given back: parameters, gradients, optimiser
     state, and whatever is saved for the backward pass. Views share their memory. One made out of sight (a parameter, a
-    batch) counts from its first use, with the elements that are used. What a kernel takes and gives back within one
-    call is not seen.
+    batch) counts from its first use, with the elements that are used. A single number without axes does not count, so
+    that it is all one who keeps a loss. What a kernel takes and gives back within one call is not seen.
 
     >>> live = LiveTensors()
     >>> x = torch.ones(100)
@@ -98,6 +98,8 @@ class LiveTensors:
     def see(self, made: Any, *, outside: bool = False) -> None:
         """Count the tensors in `made` that are new; `outside`: they were made out of sight."""
         for tensor in tensors(made):
+            if tensor.dim() == 0:
+                continue
             storage = tensor.untyped_storage()
             key = storage._cdata
             if key not in self._held:
