@@ -23,24 +23,54 @@ STUDY = ROOT / "studies" / "smoke.toml"
 KILLS = 20
 
 
-def command(folder: Path) -> list[str]:
+#: Runs that carry a state, draw noise, and share a trunk.
+LANGUAGE_STUDY = """
+name = "stops"
+question = "Does a study that is stopped again and again end as one that is not?"
+[task]
+name = "language/sotu"
+[ladder]
+resource = "train_flops"
+rungs = [1.5e9, 3e9]
+[tuning]
+seeds = 1
+[report]
+seeds = 2
+[[comparisons]]
+baseline = "lstm"
+candidate = "modern"
+[arms.lstm]
+algorithm = "language/lstm"
+settings = { batch_tokens = 256, dropout = 0.1 }
+sweep = { lr = { centre = 0.06, factor = 3.0, points = 3 } }
+[arms.modern]
+algorithm = "language/transformer-modern"
+innovations = ["wsd"]
+settings = { batch_tokens = 256, width = 8, depth = 1, trunk_warmup = 20 }
+sweep = { lr = { centre = 0.01, factor = 3.0, points = 3 } }
+"""
+
+
+def command(folder: Path, study: Path) -> list[str]:
     where = ["--ledger", str(folder / "l.sqlite"), "--out", str(folder / "reports")]
-    return [sys.executable, "-m", "isoloss", "run", str(STUDY), "--workers", "2", *where]
+    return [sys.executable, "-m", "isoloss", "run", str(study), "--workers", "2", *where]
 
 
 @contextmanager
-def start(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+def start(folder: Path, study: Path = STUDY, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    own = os.environ | variables
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command(folder, study), env=own, **pipes) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def table(folder: Path) -> pl.DataFrame:
+def table(folder: Path, study: Path = STUDY) -> pl.DataFrame:
     ledger = Ledger(str(folder / "l.sqlite"))
     try:
-        return ledger.table(api.open_study(STUDY).study).reproducible()
+        return ledger.table(api.open_study(study).study).reproducible()
     finally:
         ledger.close()
 
@@ -129,3 +159,71 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
     progress = ledger.progress_of(api.open_study(STUDY).study.study_id)
     ledger.close()
     assert "running" not in progress and progress["queued"][0] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds worker processes through /proc")
+def test_stopped_and_killed_in_the_middle_of_runs_it_ends_with_the_same_bytes(tmp_path):
+    """SIGTERM five times, kill -9 three times, a checkpoint after every step that there is time for."""
+    study, rng = tmp_path / "stops.toml", random.Random(7)
+    study.write_text(LANGUAGE_STUDY)
+    folders = {name: tmp_path / name for name in ("whole", "stopped")}
+    caches = {name: tmp_path / f"cache-{name}" for name in folders}
+    for folder in (*folders.values(), *caches.values()):
+        folder.mkdir()
+    with start(folders["whole"], study, ISOLOSS_CACHE=str(caches["whole"])) as process:
+        assert process.wait(300) in (0, 1)
+    often = {"ISOLOSS_CACHE": str(caches["stopped"]), "ISOLOSS_CHECKPOINT_SECONDS": "0"}
+    left = 0
+    for how in [signal.SIGTERM] * 2 + [signal.SIGKILL, signal.SIGTERM] * 3:
+        checkpoints = caches["stopped"] / "checkpoints"
+        with start(folders["stopped"], study, **often) as process:
+            before = {p: p.stat().st_mtime_ns for p in checkpoints.glob("*.pt")}
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and process.poll() is None:
+                if any(before.get(p) != p.stat().st_mtime_ns for p in checkpoints.glob("*.pt") if p.exists()):
+                    break
+                time.sleep(0.02)
+            time.sleep(rng.uniform(0, 0.7))
+            pids = children(process.pid)
+            assert process.poll() is None, "the study is long enough to be stopped so often"
+            process.send_signal(how)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == (143 if how == signal.SIGTERM else -how), said.decode()
+        if how == signal.SIGTERM:
+            assert b"the same command goes on" in said and b"Traceback" not in said
+            left += len(list(checkpoints.glob("*.pt")))
+        deadline = time.monotonic() + 10
+        while workers_left(pids) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not workers_left(pids)
+    assert left >= 5, "it was stopped in the middle of runs"
+    with start(folders["stopped"], study, **often) as process:
+        _, said = process.communicate(timeout=300)
+    assert process.returncode in (0, 1), said.decode()
+    assert table(folders["stopped"], study).write_csv() == table(folders["whole"], study).write_csv()
+    assert not list(checkpoints.iterdir()), "recorded runs leave nothing behind"
+    assert b"checkpoint" not in said, said.decode()
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds worker processes through /proc")
+def test_a_second_signal_stops_at_once(tmp_path):
+    with start(tmp_path) as process:
+        deadline = time.monotonic() + 60
+        while len(pids := children(process.pid)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(2)
+        pids = [p for p in pids if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+        for pid in pids:  # workers that do not answer
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert process.poll() is None, "it waits for its workers"
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+    assert process.returncode == 143 and time.monotonic() - began < 5
+    deadline = time.monotonic() + 10
+    while workers_left(pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not workers_left(pids)
