@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -16,13 +17,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from isoloss.algorithms import Rung, algorithms  # noqa: E402
+from isoloss.execution.engine import Job  # noqa: E402
 from isoloss.execution.timing import smoke_run  # noqa: E402
 from isoloss.execution.worker import carry_out as carry_out_in_worker  # noqa: E402
 from isoloss.runs import MACHINE_RESOURCES, Context, RunSpec, Stop, Stopped  # noqa: E402
 from isoloss.tasks import tasks  # noqa: E402
 from isoloss.training import checkpoint, loop  # noqa: E402
 from isoloss.training.faults import is_out_of_memory, out_of_memory_line  # noqa: E402
-from isoloss.training.gradient import Trainee  # noqa: E402
+from isoloss.training.gradient import GradientAlgorithm, Trainee  # noqa: E402
 from isoloss.training.keeper import Keeper  # noqa: E402
 from isoloss.training.optimizers import optimizers  # noqa: E402
 from isoloss.training.optimizers.adam import FusedAdam  # noqa: E402
@@ -76,7 +78,7 @@ def same(a, b):
     assert charged[0] == charged[1]
 
 
-@pytest.mark.parametrize("name", algorithms.names())
+@pytest.mark.parametrize("name", [n for n in algorithms.names() if issubclass(algorithms.get(n), GradientAlgorithm)])
 def test_every_algorithm_goes_on_where_it_was_stopped(tmp_path, name):
     run, straight, _ = smoke_run(name, ("validation",))
     steps = int(straight.resources["steps"].value)
@@ -110,6 +112,15 @@ def test_states_buffers_noise_and_trunks_go_on(tmp_path, algorithm, choices):
     straight = carry_out(run)
     stopped_after(run, tmp_path, 30)
     stopped_after(run, tmp_path, 60)  # a trunk's decay begins at step 80
+    same(carry_out(run, tmp_path), straight)
+
+
+@pytest.mark.parametrize("numerics", [{"shards": 2}, {"dtype": "bfloat16"}, {"matmul": "bfloat16"}])
+def test_whatever_the_arithmetic_it_goes_on(tmp_path, numerics):
+    run = language(40, "language/lstm")
+    run = dataclasses.replace(run, numerics={**run.numerics, **numerics})
+    straight = carry_out(run)
+    stopped_after(run, tmp_path, 20)
     same(carry_out(run, tmp_path), straight)
 
 
@@ -355,7 +366,7 @@ def test_memory_that_runs_out_is_said_with_its_amount(tmp_path, monkeypatch):
 
     monkeypatch.setattr("isoloss.tasks.text.task.TextTask.batches", too_much)
     monkeypatch.setenv("ISOLOSS_CACHE", str(tmp_path))
-    outcome, _ = carry_out_in_worker(run)
+    (outcome,), _ = carry_out_in_worker(Job((run,), (None,)))
     assert outcome.status == "failed"
     assert outcome.error.startswith("out of memory: 33554432.0 GiB more were asked for; use fewer --workers")
 

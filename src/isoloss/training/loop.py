@@ -138,7 +138,7 @@ def train(
                 gradients = [p.grad for p in parameters if p.grad is not None]
                 if is_out_of_memory(error) or finite([*parameters, *gradients]):
                     raise
-                loss = torch.full((), math.nan)
+                loss = torch.full_like(total, math.nan)
             if keeper is not None:
                 keeper.passed(step, loss, meter)
         total += loss
