@@ -54,3 +54,32 @@ def test_a_resource_that_some_run_lacks_is_left_out(tmp_path: Path) -> None:
     ).write_csv(path)
     assert {c.resource for c in api.gain(path, "adamw", "muon").elsewhere} == {"wall_time"}
     assert api.gain_json(api.gain(path, "adamw", "muon"))["elsewhere"][0]["resource"] == "wall_time"
+
+
+def test_resources_in_one_proportion_are_one_row_and_a_model_is_no_second_reason(tmp_path: Path) -> None:
+    path = table(tmp_path, 3.0, 0.5)
+    frame = pl.read_csv(path).rename({"params": "parameters", "wall_time": "seconds"})
+    more = [(4 * pl.col("parameters")).alias("stored_bytes"), (9 * pl.col("parameters")).alias("modelled_joules")]
+    scaled = pl.when(pl.col("optimizer") == "muon").then(8.0).otherwise(4.0)
+    more.append((scaled * pl.col("parameters")).alias("bytes_moved"))
+    frame.with_columns(more[:1] + more[2:]).write_csv(path)
+    curve = api.gain(path, "adamw", "muon")
+    assert {c.resource for c in curve.elsewhere} == {"parameters", "seconds", "bytes_moved"}
+    (warned,) = [d for d in curve.diagnostics if d.code == "bought-elsewhere"]
+    assert set(warned.details["times"]) == {"parameters", "bytes_moved"}
+    only = frame.select(*("optimizer", "train_flops", "loss", "seed"), more[1])
+    only.write_csv(path)
+    curve = api.gain(path, "adamw", "muon")
+    assert {c.resource for c in curve.elsewhere} == {"modelled_joules"}
+    assert "bought-elsewhere" not in {d.code for d in curve.diagnostics}
+
+
+def test_what_two_kinds_of_machine_measured_is_not_compared() -> None:
+    from isoloss.analysis import _check_machines
+    from isoloss.errors import TableError
+
+    runs = pl.DataFrame({"run_id": ["a", "b", "c"], "arm": ["old", "new", "other"]})
+    _check_machines("joules", runs, ("old", "new"), {"a": "laptop", "b": "laptop", "c": "server"})
+    _check_machines("joules", runs, ("old", "new"), {})
+    with pytest.raises(TableError, match=r"joules were measured on 2 kinds of machine \(laptop; server\)"):
+        _check_machines("joules", runs, ("old", "other"), {"a": "laptop", "b": "laptop", "c": "server"})

@@ -39,9 +39,13 @@ def analyse(
     curves: Mapping[str, Mapping[str, list[float]]] | None = None,
     provenance: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
+    machines: Mapping[str, str] | None = None,
     draws: int = 4000,
 ) -> StudyResult:
-    """The result of `study` as far as `table` goes; pure but for the registries."""
+    """The result of `study` as far as `table` goes; pure but for the registries.
+
+    `machines`: run id -> kind of machine; what is measured on machines of two kinds is not compared.
+    """
     task = study_task(study)
     floor = study.floor if study.floor is not None else _task_floor(task)
     plan = propose(study, table)
@@ -56,6 +60,8 @@ def analyse(
     for pair in study.comparisons:
         resource = pair.resource or study.ladder.resource
         try:
+            if resource in MACHINE_RESOURCES:
+                _check_machines(resource, reported, (pair.baseline, pair.candidate), machines or {})
             for name in (pair.baseline, pair.candidate):
                 if (name, resource) not in arms:
                     arms[name, resource] = arm_runs(study, task, reported, name, resource)
@@ -112,6 +118,15 @@ def analyse(
         curves=summary,
         carried=carried,
     )
+
+
+def _check_machines(resource: str, reported: pl.DataFrame, arms: tuple[str, ...], machines: Mapping[str, str]) -> None:
+    """Raise `TableError` unless the reported runs of `arms` come from machines of one kind, as far as known."""
+    ran = reported.filter(pl.col("arm").is_in(arms))["run_id"].to_list()
+    kinds = sorted({machines[run_id] for run_id in ran if run_id in machines})
+    if len(kinds) > 1:
+        what = f"{resource} were measured on {len(kinds)} kinds of machine ({'; '.join(kinds)[:160]})"
+        raise TableError(f"comparisons: {' and '.join(arms)}", what, "run the study on one kind")
 
 
 def arm_runs(study: Study, task: Task, reported: pl.DataFrame, arm: str, resource: str = "") -> ArmRuns:

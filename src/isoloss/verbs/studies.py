@@ -164,7 +164,18 @@ def result_of(opened: OpenStudy, store: Any, extra: Mapping[str, Any]) -> StudyR
         "errors": sorted({r["error"] for r in machine if r["error"]})[:20],
         **extra,
     }
-    return analyse(study, store.table(study), curves=store.curves(study), provenance=provenance, facts=task.facts())
+    return analyse(
+        study,
+        store.table(study),
+        curves=store.curves(study),
+        provenance=provenance,
+        facts=task.facts(),
+        machines={r["run_id"]: _kind_of_machine(r["environment"]) for r in machine if r["environment"]},
+    )
+
+
+def _kind_of_machine(environment: Mapping[str, Any]) -> str:
+    return ", ".join(str(environment.get(part, "?")) for part in ("system", "cpu", "cores"))
 
 
 def plan(
