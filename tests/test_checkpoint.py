@@ -212,7 +212,14 @@ def test_every_flipped_bit_is_seen(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fact", "value"), [("torch", "1.0"), ("processor", "another one"), ("instructions", "DEFAULT"), ("threads", 7)]
+    ("fact", "value"),
+    [
+        ("torch", "1.0"),
+        ("isoloss", "0.1.0 other code"),
+        ("processor", "another one"),
+        ("instructions", "DEFAULT"),
+        ("threads", 7),
+    ],
 )
 def test_another_machine_or_version_starts_anew_and_says_so(tmp_path, fact, value):
     run = language()

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def key_of(identity: Mapping[str, Any], model: torch.nn.Module) -> str:
     """What a checkpoint is of, as JSON: `identity` (of the run or its trunk), and all else that its bits depend on."""
     device = _device(model)
     arithmetic = {
-        "isoloss": __version__,
+        "isoloss": f"{__version__} {_code()}",
         "torch": torch.__version__,
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -47,6 +48,17 @@ def key_of(identity: Mapping[str, Any], model: torch.nn.Module) -> str:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
     return json.dumps({"identity": identity, "arithmetic": arithmetic}, sort_keys=True)
+
+
+@cache
+def _code() -> str:
+    """Digest of whatever here makes a run's bits, so that a change of it is never met by an older checkpoint."""
+    found = hashlib.sha256()
+    package = Path(__file__).parent.parent
+    for folder in ("algorithms", "tasks", "training"):
+        for path in sorted((package / folder).rglob("*.py")):
+            found.update(path.read_bytes())
+    return found.hexdigest()[:8]
 
 
 def keepable(optimizer: Any) -> bool:
