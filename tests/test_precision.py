@@ -17,7 +17,7 @@ from isoloss.errors import IsolossError, StudyError  # noqa: E402
 from isoloss.runs import Context, RunSpec  # noqa: E402
 from isoloss.study import Numerics, Study  # noqa: E402
 from isoloss.tasks import tasks  # noqa: E402
-from isoloss.training import compiled, placement, precision  # noqa: E402
+from isoloss.training import graph, placement, precision  # noqa: E402
 from isoloss.training.flops import FlopCounter  # noqa: E402
 
 MODERN, RETRO, LSTM = "language/transformer-modern", "language/transformer-retro", "language/lstm"
@@ -103,7 +103,6 @@ def test_a_processor_without_fast_bfloat16_is_said_and_trains_all_the_same(monke
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("algorithm,dtype", [(MODERN, "float32"), (RETRO, "bfloat16")])
 @pytest.mark.slow
 def test_compiled_is_the_same_run_to_rounding(algorithm, dtype, tmp_path):
@@ -116,7 +115,7 @@ def test_compiled_is_the_same_run_to_rounding(algorithm, dtype, tmp_path):
 
 
 def test_without_a_compiler_the_error_says_so(monkeypatch):
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    monkeypatch.setattr(graph.shutil, "which", lambda name: None)
     with pytest.raises(IsolossError, match=r"needs a C\+\+ compiler.*install g\+\+"):
         carry_out(spec(numerics={"compiled": True}))
 

@@ -178,6 +178,8 @@ class Numerics(_Part):
         not go together."""
         if self.matmul == "onednn" and (self.dtype == "bfloat16" or self.compiled):
             raise ValueError("numerics: matmul 'onednn' is for float32 that is not compiled; leave it out")
+        if self.compiled and (self.shards or 1) > 1:
+            raise ValueError("numerics: shards are for runs that are not compiled; leave them out")
         found: dict[str, Any] = {"dtype": self.dtype or "float32", "compiled": bool(self.compiled), "stack": 1}
         if self.matmul == "onednn":
             found["matmul"] = "onednn"

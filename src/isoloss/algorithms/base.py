@@ -45,8 +45,9 @@ class Algorithm(abc.ABC):
         of a run's identity, as the digest of the algorithm's own file is."""
         return ""
 
-    def stack(self, choices: Any, numerics: Mapping[str, Any]) -> tuple[Hashable, int] | None:
-        """What runs must have in common to be trained together, and how many at most; None for one by one."""
+    def stack(self, choices: Any, numerics: Mapping[str, Any], flops: float) -> tuple[Hashable, int] | None:
+        """What runs must have in common to be trained together, and how many at most; None for one by one. `flops` are
+        the run's."""
         return None
 
     def run_together(self, task: Task, specs: Sequence[RunSpec], contexts: Sequence[Context]) -> list[Outcome]:

@@ -19,9 +19,10 @@ def stacks(runs: Sequence[PlannedRun]) -> list[Stack]:
     """
     found: list[list[RunSpec]] = []
     open_: dict[Hashable, list[RunSpec]] = {}
-    for spec in {r.spec.run_id: r.spec for r in runs}.values():
+    for run in {r.spec.run_id: r for r in runs}.values():
+        spec = run.spec
         algorithm = algorithms.get(spec.algorithm)()
-        told = algorithm.stack(algorithm.Choices(**spec.choices), spec.numerics)
+        told = algorithm.stack(algorithm.Choices(**spec.choices), spec.numerics, run.flops)
         if told is None:
             found.append([spec])
             continue

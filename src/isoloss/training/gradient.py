@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
 
 import torch
 
@@ -14,12 +16,15 @@ from isoloss.algorithms.base import Algorithm
 from isoloss.runs import Context, Outcome, RunSpec
 from isoloss.tasks.base import Task
 from isoloss.training.accumulate import by_shards
-from isoloss.training.compiled import compiled
 from isoloss.training.placement import choose_device, place
 from isoloss.training.precision import products, slow_bfloat16, within
 
 if TYPE_CHECKING:
     from isoloss.training.trunk import Stem
+
+
+#: A stack's step costs at most so many FLOPs: beyond, products dominate, and lanes push each other out of the cache.
+STACK_FLOPS = 6e7
 
 
 class Optimizer(Protocol):
@@ -66,7 +71,14 @@ class Trainee:
 
 
 class GradientAlgorithm(Algorithm):
-    """An algorithm trained by gradient. Subclasses give `Choices`, `resolve`, `train_flops` and `build`."""
+    """An algorithm trained by gradient. Subclasses give `Choices`, `resolve`, `train_flops` and `build`.
+
+    `outside_loss`: the choices that the loss, as a function of parameters and batch, does not depend on; runs that
+    differ in no other may be trained as one computation, `most_lanes` at a time.
+    """
+
+    outside_loss: ClassVar[frozenset[str]] = frozenset()
+    most_lanes: ClassVar[int] = 16
 
     @abc.abstractmethod
     def build(self, task: Any, choices: Any, seed: int) -> Trainee:
@@ -74,9 +86,73 @@ class GradientAlgorithm(Algorithm):
         on one task must give equal data order."""
 
     @final
+    def stack(self, choices: Any, numerics: Mapping[str, Any], flops: float) -> tuple[Hashable, int] | None:
+        """By the choices that the loss depends on; as many lanes as keep a step of all of them within `STACK_FLOPS`."""
+        if not numerics.get("compiled") or getattr(choices, "trunk_warmup", None) is not None:
+            return None
+        fits = int(STACK_FLOPS * choices.steps / flops)
+        return self._key(choices), min(max(fits, 1), self.most_lanes)
+
+    def _key(self, choices: Any) -> Hashable:
+        kept = choices.model_dump(mode="json", exclude=set(self.outside_loss))
+        return self.card.name, json.dumps(kept, sort_keys=True)
+
+    @final
+    def run_together(self, task: Task, specs: Sequence[RunSpec], contexts: Sequence[Context]) -> list[Outcome]:
+        """As one computation where the numerics say ``compiled``; see `isoloss.training.stack`. Where memory does not
+        suffice, in stacks of half the width, which the runs' notes say."""
+        from isoloss.training.faults import is_out_of_memory
+
+        if not specs[0].numerics.get("compiled"):
+            return [self.run(task, spec, context) for spec, context in zip(specs, contexts, strict=True)]
+        try:
+            return self._stacked(task, specs, contexts)
+        except (RuntimeError, MemoryError) as error:
+            if len(specs) == 1 or not is_out_of_memory(error):
+                raise
+        half = (len(specs) + 1) // 2
+        parts = (slice(half), slice(half, None))
+        outcomes = [o for part in parts for o in self.run_together(task, specs[part], contexts[part])]
+        note = f"out of memory as a stack of {len(specs)}: trained in stacks of {half} at most"
+        return [replace(o, notes=(note, *o.notes)) for o in outcomes]
+
+    def _stacked(self, task: Task, specs: Sequence[RunSpec], contexts: Sequence[Context]) -> list[Outcome]:
+        from isoloss.training.dropping import DropRule
+        from isoloss.training.flops import PeriodicMeter
+        from isoloss.training.graph import use_cache
+        from isoloss.training.keeper import Keeper
+        from isoloss.training.loop import life
+        from isoloss.training.stack import Member, train_stack
+        from isoloss.training.step import Step
+
+        device = choose_device(contexts[0].device)
+        use_cache(contexts[0].cache)
+        task.prepare()
+        alone = len(specs) == 1
+        with ExitStack() as keepers:
+            members = []
+            for spec, context in zip(specs, contexts, strict=True):
+                start = time.perf_counter()
+                trainee = self._trainee(task, spec, device)
+                meter = PeriodicMeter(getattr(trainee.optimizer, "period", 1))
+                # runs of a stack are short, and start anew together
+                keeper = keepers.enter_context(Keeper(trainee, spec, context)) if alone else None
+                rule, threads = DropRule(spec.drop, context.reference), torch.get_num_threads()
+                setup = time.perf_counter() - start
+                run = life(trainee, meter, spec.evaluate, context, setup, keeper, rule, threads, alone)
+                members.append(Member(Step(trainee, meter), run))
+            first = specs[0]
+            key = (self._key(self.Choices(**first.choices)), first.code, json.dumps(dict(first.numerics)))
+            outcomes, why = train_stack(members, key)
+        note = f"not compiled: {why}" if why else None
+        return outcomes if note is None else [replace(o, notes=(*o.notes, note)) for o in outcomes]
+
+    @final
     def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
         """Build and train; see `isoloss.training.loop.train`. The arithmetic is that of ``spec.numerics``: see
-        `isoloss.training.precision`, `compiled` and `accumulate`."""
+        `isoloss.training.precision`, `stack` and `accumulate`."""
+        if spec.numerics.get("compiled"):
+            return self.run_together(task, (spec,), (context,))[0]
         from isoloss.training.dropping import DropRule
         from isoloss.training.keeper import Keeper
         from isoloss.training.loop import train
@@ -84,8 +160,8 @@ class GradientAlgorithm(Algorithm):
         start = time.perf_counter()
         device = choose_device(context.device)
         task.prepare()
-        trainee = self._trainee(task, spec, context, device)
-        shards = by_shards(trainee, spec, device, lambda: self._trainee(task, spec, context, device))
+        trainee = self._trainee(task, spec, device)
+        shards = by_shards(trainee, spec, device, lambda: self._trainee(task, spec, device))
         note = slow_bfloat16() if (spec.numerics.get("dtype"), device.type) == ("bfloat16", "cpu") else None
         try:
             with Keeper(trainee, spec, context) as keeper:
@@ -97,11 +173,9 @@ class GradientAlgorithm(Algorithm):
                 shards.close()
         return outcome if note is None else replace(outcome, notes=(*outcome.notes, note))
 
-    def _trainee(self, task: Task, spec: RunSpec, context: Context, device: torch.device) -> Trainee:
+    def _trainee(self, task: Task, spec: RunSpec, device: torch.device) -> Trainee:
         torch.manual_seed(spec.seed)
         trainee = self.build(task, self.Choices(**spec.choices), spec.seed)
         place(trainee, device)
         trainee.loss = within(products(spec.numerics, device.type), trainee.loss)
-        if spec.numerics.get("compiled"):
-            trainee.loss = compiled(trainee.loss, context.cache, device)
         return trainee

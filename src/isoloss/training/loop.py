@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
+from typing import Any
 
 import torch
 
 from isoloss.runs import Amount, Context, Outcome
 from isoloss.training.accounts import MachineMeter, counted
-from isoloss.training.accumulate import Shards, backward
+from isoloss.training.accumulate import Shards
 from isoloss.training.dropping import DropRule
-from isoloss.training.faults import is_out_of_memory
 from isoloss.training.flops import PeriodicMeter, Work
 from isoloss.training.gradient import Trainee
 from isoloss.training.keeper import Keeper
+from isoloss.training.step import Step, finite
 
 CURVE_POINTS = 32
 #: A loss that is no number is noticed after so many steps at most; looking makes a GPU wait, so not every step.
@@ -34,27 +35,8 @@ def log_steps(steps: int, points: int = CURVE_POINTS) -> list[int]:
     return sorted({s for s in spaced if s >= 1} | {steps})
 
 
-def scale_down(gradients: list[torch.Tensor], largest: float) -> None:
-    """Scale `gradients` together, in place, so that their joint Euclidean norm is at most `largest`.
-
-    What `torch.nn.utils.clip_grad_norm_` computes, without its grouping by device: on models this small that
-    bookkeeping is a tenth of a step.
-    """
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp_(max=1.0))
-
-
-def _nothing() -> None:
+def nothing() -> None:
     """What an optimiser without modes does when told its mode."""
-
-
-def finite(tensors: Iterable[torch.Tensor]) -> bool:
-    """Whether every number in `tensors` is finite."""
-    found = list(tensors)
-    if not found:
-        return True
-    largest = torch.stack(torch._foreach_norm(found, float("inf")))
-    return bool(largest.isfinite().all())
 
 
 def _spent(meter: PeriodicMeter, borrowed: int, done: int) -> Work:
@@ -71,6 +53,10 @@ def _watching(meter: PeriodicMeter, stepped: float, trained: int) -> float:
     return max(0.0, meter.seconds - watched * (stepped - meter.seconds) / others)
 
 
+#: What a run in training asks for, and what it is told: the loss of a step on that batch, and the seconds it took.
+Life = Generator[Any, tuple[torch.Tensor, float], Outcome]
+
+
 def train(
     trainee: Trainee,
     evaluate: Sequence[str],
@@ -80,15 +66,43 @@ def train(
     shards: Shards | None = None,
     rule: DropRule | None = None,
 ) -> Outcome:
-    """Train for ``trainee.steps`` steps and measure quality on each split of `evaluate`.
+    """Train one run step by step as PyTorch does it: see `life` and `isoloss.training.step.Step`."""
+    meter = PeriodicMeter(getattr(trainee.optimizer, "period", 1))
+    step = Step(trainee, meter, shards)
+    threads = torch.get_num_threads() * (1 if shards is None else len(shards.trainees))
+    run = life(trainee, meter, evaluate, context, setup_seconds, keeper, rule, threads)
+    told = None
+    try:
+        while True:
+            batch = run.send(told)  # type: ignore[arg-type]
+            before = time.perf_counter()
+            told = step(batch), time.perf_counter() - before
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
 
-    FLOPs, bytes moved and live tensors are counted operator by operator over the first real step and the period of the
-    optimiser that follows it, and repeated from there (all steps have one shape): see `PeriodicMeter`. An optimiser
-    with ``train()`` and ``eval()`` is told before training and before evaluation. A loss, and in the end a parameter,
-    that is not finite ends the run as ``diverged``, after `CHECK_EVERY` steps at most: it has no quality and counts as
-    a miss. With a `keeper`, the run goes on where it, or its trunk, has been trained to already: the losses until there
-    are read, not made again, and the rest is the same bit for bit. `shards` make the gradient where there are any. By
-    `rule` the run may end as ``dropped``, without a quality. Raises `Stopped` where the keeper is told to.
+
+def life(
+    trainee: Trainee,
+    meter: PeriodicMeter,
+    evaluate: Sequence[str],
+    context: Context,
+    setup_seconds: float = 0.0,
+    keeper: Keeper | None = None,
+    rule: DropRule | None = None,
+    threads: int = 1,
+    alone: bool = True,
+) -> Life:
+    """All of a run but its steps: a generator that yields batches, is sent (loss, seconds), and returns the outcome.
+
+    It trains for ``trainee.steps`` steps and measures quality on each split of `evaluate`. FLOPs, bytes moved and live
+    tensors are counted operator by operator over the first real step and the period of the optimiser that follows it,
+    and repeated from there (all steps have one shape): see `PeriodicMeter`. An optimiser with ``train()`` and
+    ``eval()`` is told before training and before evaluation. A loss, and in the end a parameter, that is not finite
+    ends the run as ``diverged``, after `CHECK_EVERY` steps at most: it has no quality and counts as a miss; by `rule`
+    it may end as ``dropped``. With a `keeper`, the run goes on where it, or its trunk, has been trained to already: the
+    losses until there are read, not made again, and the rest is the same bit for bit. Raises `Stopped` where the keeper
+    is told to. `threads` share the arithmetic; a run that is not trained `alone` has no energy of its own.
     """
     clock = time.perf_counter
     started = clock()
@@ -99,24 +113,16 @@ def train(
     marks = iter(log_steps(steps))
     mark, last_mark = next(marks), 0
     total = torch.zeros((), device=parameters[0].device)
-    data_seconds = record_seconds = 0.0
-    status, meter = "finished", PeriodicMeter(getattr(optimizer, "period", 1))
+    data_seconds = own_seconds = stepped = 0.0
+    status = "finished"
     machine = MachineMeter(parameters[0].device)
     look = started + LOOK_SECONDS
     model.train()
-    getattr(optimizer, "train", _nothing)()
+    getattr(optimizer, "train", nothing)()
     rate = (lambda step: trainee.schedule(step / steps)) if trainee.stem is None else trainee.stem.rate
     past = torch.empty(0) if keeper is None else keeper.resume(meter)
 
-    def one_step(batch: object) -> torch.Tensor:
-        loss = backward(trainee, batch) if shards is None else shards(batch)
-        if trainee.clip is not None:
-            scale_down([p.grad for p in parameters if p.grad is not None], trainee.clip)
-        optimizer.step()
-        for p in parameters:
-            p.grad = None
-        return loss
-
+    resumed = clock()
     for step in range(1, steps + 1):
         before = clock()
         if before > look:
@@ -130,20 +136,14 @@ def train(
             multiplier = rate(step)
             for group, base in groups:
                 group["lr"] = base * multiplier
-            try:
-                with meter.step():
-                    loss = one_step(batch)
-            except RuntimeError as error:
-                # a decomposition, say, that is given no numbers: the loss was not finite, or a gradient
-                gradients = [p.grad for p in parameters if p.grad is not None]
-                if is_out_of_memory(error) or finite([*parameters, *gradients]):
-                    raise
-                loss = torch.full_like(total, math.nan)
+            own_seconds += clock() - resumed
+            loss, spent_seconds = yield batch
+            resumed = clock()
+            stepped += spent_seconds
             if keeper is not None:
                 keeper.passed(step, loss, meter)
         total += loss
         if step == mark or (step % CHECK_EVERY == 0 and not math.isfinite(total)):
-            before = clock()
             mean = float(total) / (step - last_mark)
             curve["step"].append(step)
             curve["examples"].append(step * trainee.examples_per_step)
@@ -153,7 +153,6 @@ def train(
             last_mark, mark = step, next(marks, 0)
             if context.progress is not None:
                 context.progress(step, steps)
-            record_seconds += clock() - before
             if not math.isfinite(mean):
                 status = "diverged"
                 break
@@ -166,10 +165,11 @@ def train(
     if keeper is not None:
         keeper.trained(meter)
     trained = clock()
+    own_seconds += trained - resumed
     qualities: dict[str, float] = {}
     if status == "finished":
         model.eval()
-        getattr(optimizer, "eval", _nothing)()
+        getattr(optimizer, "eval", nothing)()
         with torch.no_grad():
             qualities = {split: float(trainee.evaluate(split)) for split in evaluate}
         if not all(math.isfinite(q) for q in qualities.values()):
@@ -181,9 +181,8 @@ def train(
     done = int(curve["step"][-1])
     sizes, examples = trainee.sizes or {}, done * trainee.examples_per_step
     weights, spent = sum(p.numel() for p in parameters), _spent(meter, borrowed, done)
-    stepped = trained - started - data_seconds - record_seconds
     watching = _watching(meter, stepped, done - len(past))
-    threads = torch.get_num_threads() * (1 if shards is None else len(shards.trainees))
+    recorded = own_seconds - data_seconds
     resources = {
         **counted(meter, done, examples, weights),
         "examples": Amount(float(examples), "counted"),
@@ -191,15 +190,17 @@ def train(
         "parameters": Amount(float(weights), "counted"),
         **{name: Amount(float(value), "analytic") for name, value in sizes.items() if name != "parameters"},
         **({} if trainee.stem is None else {"spent_flops": Amount(float(spent.total), "counted")}),
-        **machine.facts(_spent(meter, len(past), done), stepped - watching, threads, context.cache, whole=not earlier),
-        "seconds": Amount(earlier + setup_seconds + ended - started, "measured"),
+        **machine.facts(
+            _spent(meter, len(past), done), stepped - watching, threads, context.cache, whole=alone and not earlier
+        ),
+        "seconds": Amount(earlier + setup_seconds + stepped + own_seconds + ended - trained, "measured"),
     }
     seconds = {
         "setup": setup_seconds,
         "compute": earlier + stepped - watching,
         "meter": watching,
         "data": data_seconds,
-        "record": record_seconds,
+        "record": recorded,
         "evaluate": ended - trained,
     }
     notes = () if keeper is None else tuple(keeper.notes)

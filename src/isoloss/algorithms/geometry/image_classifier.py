@@ -51,6 +51,7 @@ class ImageClassifier(GradientAlgorithm):
 
     order: int = 1
     augmented: bool = False
+    outside_loss = frozenset({"lr", "weight_decay", "steps", "labels"})
 
     class Choices(GradientAlgorithm.Choices):
         """Hyper-parameters of a convolutional arm. `labels` and `steps` are set by the rung where left out."""

@@ -82,6 +82,11 @@ class LanguageChoices(Options):
 class LanguageAlgorithm(GradientAlgorithm):
     """A next-token model. Subclasses give `shapes`, `cost` and `model`; everything else is shared by all arms."""
 
+    outside_loss = frozenset({
+        "lr", "lr_width_exponent", "lr_batch_exponent", "tokens_per_parameter", "tokens_per_parameter_exponent",
+        "steps", "optimizer", "betas", "momentum", "weight_decay", "schedule", "clip", "batch_tokens",
+    })  # fmt: skip
+
     class Choices(LanguageChoices):
         """See `LanguageChoices`."""
 

@@ -9,10 +9,10 @@ import torch
 
 from isoloss.training.formulas import ADAMW_FLOPS_PER_PARAMETER
 from isoloss.training.optimizers import optimizer
-from isoloss.training.optimizers.base import OwnOptimizer, UniformPart
+from isoloss.training.optimizers.base import ElementwiseOptimizer, UniformPart
 
 
-class FusedAdam(OwnOptimizer):
+class FusedAdam(ElementwiseOptimizer):
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101); with ``weight_decay=0``, Adam (Kingma & Ba 2015).
 
     Bit for bit ``torch.optim.AdamW(..., fused=True)``, whose bookkeeping around the same kernel takes three times as
@@ -42,14 +42,15 @@ class FusedAdam(OwnOptimizer):
         """One update from the gradients that the parameters hold, at the rate of the one parameter group."""
         if not self.parameters:
             return
-        torch._foreach_add_(self.steps, 1)
+        parameters, gradients, mean, square, steps = self.operands()
+        torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
-            self.parameters,
-            self.gradients(),
-            self.mean,
-            self.square,
+            parameters,
+            gradients,
+            mean,
+            square,
             [],
-            self.steps,
+            steps,
             lr=self.param_groups[0]["lr"],
             beta1=self.betas[0],
             beta2=self.betas[1],

@@ -93,6 +93,43 @@ class OwnOptimizer:
                     own.copy_(other)
 
 
+class ElementwiseOptimizer(OwnOptimizer):
+    """One whose update of a number depends on nothing but that number's gradient and state: parameters that lie in one
+    block of memory may be taken as one tensor, with the same bits and a fraction of the calls."""
+
+    _block: list[list[Tensor]] | None = None
+
+    def join(self, row: Tensor, slope: Tensor) -> None:
+        """Step on the block: `row` (P,) is the memory of all parameters in order, `slope` (P,) that of their
+        gradients."""
+        import torch
+
+        self._block = [[row], [slope]]
+        for name in self.held:
+            tensors = getattr(self, name)
+            if tensors[0].dim() == 0 < self.parameters[0].dim():  # a count of steps, the same for all
+                joined = tensors[0].clone()
+                setattr(self, name, [joined] * len(tensors))
+            else:
+                joined = torch.cat([t.reshape(-1) for t in tensors])
+                pieces = joined.split([t.numel() for t in tensors])
+                setattr(self, name, [p.view(t.shape) for p, t in zip(pieces, tensors, strict=True)])
+            self._block.append([joined])
+
+    def leave(self) -> None:
+        """Step on each parameter and its own gradient again."""
+        if self._block is not None:
+            self._block = None
+            for name in self.held:
+                setattr(self, name, [t.clone() for t in getattr(self, name)])
+
+    def operands(self) -> list[list[Tensor]]:
+        """Parameters, gradients and the lists named in `held`, each of one block or as they are."""
+        if self._block is not None:
+            return self._block
+        return [self.parameters, self.gradients(), *(getattr(self, name) for name in self.held)]
+
+
 class Joint:
     """Several optimisers of one model as one: `param_groups` are theirs in turn, a step is a step of each.
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from isoloss.training.optimizers import optimizer
-from isoloss.training.optimizers.base import OwnOptimizer, UniformPart
+from isoloss.training.optimizers.base import ElementwiseOptimizer, UniformPart
 
 
-class MomentumSGD(OwnOptimizer):
+class MomentumSGD(ElementwiseOptimizer):
     """Bit for bit ``torch.optim.SGD(..., foreach=True)`` with momentum, without PyTorch's compiler imported for it."""
 
     held = ("velocity",)
@@ -27,12 +27,12 @@ class MomentumSGD(OwnOptimizer):
         """One update from the gradients that the parameters hold, which it changes."""
         if not self.parameters:
             return
-        gradients = self.gradients()
+        parameters, gradients, velocity = self.operands()
         if self.weight_decay:
-            torch._foreach_add_(gradients, self.parameters, alpha=self.weight_decay)
-        torch._foreach_mul_(self.velocity, self.momentum)
-        torch._foreach_add_(self.velocity, gradients)
-        torch._foreach_add_(self.parameters, self.velocity, alpha=-self.param_groups[0]["lr"])
+            torch._foreach_add_(gradients, parameters, alpha=self.weight_decay)
+        torch._foreach_mul_(velocity, self.momentum)
+        torch._foreach_add_(velocity, gradients)
+        torch._foreach_add_(parameters, velocity, alpha=-self.param_groups[0]["lr"])
 
 
 @optimizer(
