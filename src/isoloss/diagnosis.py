@@ -81,7 +81,9 @@ def _tuning(study: Study, trials: Sequence[Trial], carried: Sequence[Carried]) -
                     "unequal-trials", "warning", f"Arms had unequal tuning trials at rung {rung:.3g}: {said}.", counts
                 )
             )
-    untuned = [a for a in study.arms if not study.arms[a].sweep]
+    # where runs are compared one by one, tuning would change both alike
+    judged = {name for c in study.comparisons if c.mode != "exact" for name in (c.baseline, c.candidate)}
+    untuned = [a for a in study.arms if not study.arms[a].sweep and a in judged]
     if untuned:
         found.append(
             Diagnostic(

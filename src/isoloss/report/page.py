@@ -171,7 +171,10 @@ def _context(result: StudyResult, shelf: Shelf) -> dict[str, Any]:
     command, study_file = provenance.pop("command", ""), provenance.pop("study_file", "")
     sections = [("verdict", "Verdict")]
     sections += [
-        (c["anchor"], f"{c['candidate']} vs {c['baseline']}" if len(comparisons) > 1 else "Gain") for c in comparisons
+        (c["anchor"], f"{c['candidate']} vs {c['baseline']}{c['measure'] and ' ' + c['measure']}")
+        if len(comparisons) > 1
+        else (c["anchor"], "Gain")
+        for c in comparisons
     ]
     sections += [
         (name, name.capitalize())
@@ -197,7 +200,6 @@ def _context(result: StudyResult, shelf: Shelf) -> dict[str, Any]:
             for status, n in result.counts.items()
             if n
         ],
-        "resource": words.resource_title(result.resource),
         "quality_title": words.plain(result.quality, 60).replace("_", " ").capitalize(),
         "tuning": tuning,
         "trial_table": tables.trial_table(result.trials, result.resource),
@@ -234,6 +236,8 @@ def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[s
         "anchor": f"comparison-{number + 1}",
         "baseline": words.plain(curve.baseline, 40),
         "candidate": words.plain(curve.candidate, 40),
+        "measure": tables.measure(curve, result.resource),
+        "resource": words.resource_title(curve.resource),
         "big": "" if big == words.NOTHING else big,
         "range": f"95%: {words.span_times(verdict.interval)}"
         if both
@@ -279,7 +283,9 @@ def _diagnostics(result: StudyResult) -> list[tuple[str, str, list[dict[str, str
     found: dict[tuple[str, str, str], list[str]] = {}
     each: list[tuple[str, Diagnostic]] = [("", d) for d in result.diagnostics]
     for curve in result.comparisons:
+        measure = tables.measure(curve, result.resource)
         about = f"{words.plain(curve.candidate, 30)} against {words.plain(curve.baseline, 30)}"
+        about += measure and f" {measure}"
         each += [(about if len(result.comparisons) > 1 else "", d) for d in curve.diagnostics]
     for about, d in each:
         found.setdefault((d.severity, d.code, d.message), []).append(about)

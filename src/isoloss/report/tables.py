@@ -33,6 +33,13 @@ def _sheet(title: str, columns: dict[str, bool], rows: Iterable[tuple[str, tuple
     return Sheet(title, tuple(columns), tuple(columns.values()), tuple(r for _, r in kept), tuple(t for t, _ in kept))
 
 
+def measure(curve: GainCurve, ladder: str) -> str:
+    """What a gain is in and how runs were compared, where that is not quality along the `ladder`'s resource."""
+    how = {"curve": "", "frontier": "along the frontier", "exact": "run by run"}.get(curve.mode, "")
+    what = f"in {words.resource_title(curve.resource)}" if curve.resource != ladder else ""
+    return ", ".join(part for part in (what, how) if part)
+
+
 def gain_table(curve: GainCurve, index: Literal["old", "new"]) -> Sheet:
     """The gain at each rung under one index."""
     owner = words.plain(curve.baseline if index == "old" else curve.candidate, 28)
@@ -163,7 +170,7 @@ def cost_table(costs: Sequence[Cost]) -> Sheet:
     columns = {"resource": False, "at budget": True, "times less (95%)": True, "the candidate": False}
     rows = []
     for c in costs:
-        at = words.amount(c.at, "")
+        at = words.amount(c.at, words.resource_unit(c.along) if words.resource_unit(c.along) == "B" else "")
         tone = "more" if c.ratio < 0.95 else ""
         ratio = _with(words.times(c.ratio), words.span(c.interval))
         cells = (words.resource_title(c.resource), at, ratio, _so(c.ratio))

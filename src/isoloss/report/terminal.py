@@ -26,12 +26,12 @@ def print_result(result: StudyResult, console: Console) -> None:
     """A study's whole result: every verdict, then one block a comparison, then what concerns the study as a whole."""
     _say(console, words.plain(result.question, 1000), "bold")
     for curve in result.comparisons:
-        _print_verdict(curve, console)
+        _print_verdict(curve, console, result.resource)
     _print_missing(result, console)
     for curve in result.comparisons:
         if len(result.comparisons) > 1:
             console.print()
-            console.rule(_text(_pair(curve), "bold"), align="left", style="dim")
+            console.rule(_text(_pair(curve, result.resource), "bold"), align="left", style="dim")
         _print_evidence(curve, console, Quality.of(result))
         mine = [c for c in result.costs if c.belongs_to(curve)]
         if mine:
@@ -49,7 +49,7 @@ def print_result(result: StudyResult, console: Console) -> None:
 
 def print_gain(curve: GainCurve, console: Console) -> None:
     """One comparison: verdict, gain per rung in both indexes, laws, floors, slopes, crossover, diagnostics."""
-    _print_verdict(curve, console)
+    _print_verdict(curve, console, curve.resource)
     _print_evidence(curve, console, Quality())
     if curve.elsewhere:
         latest = max(c.at for c in curve.elsewhere)
@@ -57,13 +57,13 @@ def print_gain(curve: GainCurve, console: Console) -> None:
     _print_diagnostics(curve.diagnostics, console)
 
 
-def _print_verdict(curve: GainCurve, console: Console) -> None:
+def _print_verdict(curve: GainCurve, console: Console, ladder: str) -> None:
     verdict = curve.verdict
     said = Text()
     said.append(words.plain(verdict.sentence, 1000), _LEVEL_STYLE.get(verdict.level, "bold"))
     console.print()
     console.print(said, width=min(console.width, _WIDEST))
-    _say(console, f"{_pair(curve)}; level: {verdict.level}; trend: {verdict.trend}", "dim")
+    _say(console, f"{_pair(curve, ladder)}; level: {verdict.level}; trend: {verdict.trend}", "dim")
 
 
 def _print_evidence(curve: GainCurve, console: Console, read: Quality) -> None:
@@ -125,8 +125,11 @@ def _print_sheet(sheet: Sheet, console: Console, title: str = "{}") -> None:
     console.print(table)
 
 
-def _pair(curve: GainCurve) -> str:
-    return f"{words.plain(curve.candidate, 40)} against {words.plain(curve.baseline, 40)}"
+def _pair(curve: GainCurve, ladder: str) -> str:
+    measure = tables.measure(curve, ladder)
+    return f"{words.plain(curve.candidate, 40)} against {words.plain(curve.baseline, 40)}" + (
+        f" ({measure})" if measure else ""
+    )
 
 
 def _text(said: str, style: str = "") -> Text:
