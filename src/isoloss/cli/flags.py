@@ -56,6 +56,7 @@ class Engine(StrEnum):
     """Where runs run."""
 
     local = "local"
+    launched = "launched"
 
 
 class Kind(StrEnum):

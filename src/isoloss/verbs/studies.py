@@ -15,10 +15,13 @@ from isoloss.errors import IsolossError, StudyError
 from isoloss.study import Study, check_names, read_study
 
 if TYPE_CHECKING:  # each verb imports what it needs, so that workers start before statistics are loaded
+    from isoloss.execution.engine import RunEngine
     from isoloss.gains.analysis import StudyResult
     from isoloss.planning.price import PlanSummary
 
 REPORTS = "reports"
+#: Where runs can run: worker processes of this machine, or those that torchrun, srun or Ray Train has started.
+ENGINES = ("local", "launched")
 #: Seconds into a run after which the driver loads the analysis: by then the workers are loaded and training.
 PRELOAD_AFTER = 8.0
 
@@ -68,10 +71,8 @@ def run(
     `device`: ``cpu``, ``cuda`` or ``cuda:N``; left out, ``ISOLOSS_DEVICE``, or a GPU where there is one. Returns the
     result and the page's path. Raises `StudyError`, `LedgerError`, `MissingError`.
     """
-    from isoloss.execution.local import LocalEngine
-
-    if engine != "local":
-        raise StudyError(f"--engine {engine}", "unknown engine", "known: local")
+    if engine not in ENGINES:
+        raise StudyError(f"--engine {engine}", "unknown engine", f"known: {', '.join(ENGINES)}")
     opened, url, began = open_study(path), ledger_url(ledger), time.time()
     workers = workers or os.cpu_count() or 1
     device = device or os.environ.get("ISOLOSS_DEVICE") or "auto"
@@ -79,7 +80,18 @@ def run(
         from isoloss.training.placement import choose_device
 
         choose_device(device)
-    local = LocalEngine(workers, device)
+    local: RunEngine
+    if engine == "launched":
+        from isoloss.execution.launched import LaunchedEngine, follow, is_first
+
+        if not is_first():
+            follow()
+            raise SystemExit(0)
+        local = LaunchedEngine()
+    else:
+        from isoloss.execution.local import LocalEngine
+
+        local = LocalEngine(workers, device)
     later = threading.Timer(PRELOAD_AFTER, _preload)
     later.daemon = True
     try:

@@ -7,7 +7,10 @@ after the other, twice that. What a backend really sends for small tensors may d
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -20,6 +23,20 @@ def ring_bytes(operation: str, whole: int, devices: int) -> float:
     (1000.0, 750.0)
     """
     return (2 if operation == "all_reduce" else 1) * (devices - 1) / devices * whole
+
+
+@contextmanager
+def let_go(*tensors: torch.Tensor) -> Iterator[None]:
+    """Around a collective that is waited for: the backend's thread may hold its tensors for some microseconds longer,
+    in which their memory would be counted as in use; this waits until it does not (a second at most)."""
+
+    def holders() -> list[int]:
+        return [torch._C._storage_Use_Count(t.untyped_storage()._cdata) for t in tensors]
+
+    before, patience = holders(), time.monotonic() + 1
+    yield
+    while any(now > then for now, then in zip(holders(), before, strict=True)) and time.monotonic() < patience:
+        time.sleep(0)
 
 
 class Group:
@@ -44,21 +61,25 @@ class Group:
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
         """All-reduce: the sum over devices, in place."""
         self.count("all_reduce", tensor)
-        dist.all_reduce(tensor)
+        with let_go(tensor):
+            dist.all_reduce(tensor)
         return tensor
 
     def scatter_sum(self, whole: torch.Tensor) -> torch.Tensor:
         """Reduce-scatter: this device's part, 1/D of the first axis, of the sum over devices."""
         self.count("reduce_scatter", whole)
         part = whole.new_empty(len(whole) // self.size, *whole.shape[1:])
-        dist.reduce_scatter_single(part, whole)
+        with let_go(part, whole):
+            dist.reduce_scatter_single(part, whole)
         return part
 
     def gather(self, part: torch.Tensor) -> torch.Tensor:
         """All-gather: every device's equally long `part`, one after the other along the first axis."""
         whole = part.new_empty(len(part) * self.size, *part.shape[1:])
         self.count("all_gather", whole)
-        dist.all_gather_single(whole, part.contiguous())
+        part = part.contiguous()
+        with let_go(whole, part):
+            dist.all_gather_single(whole, part)
         return whole
 
     def count(self, operation: str, whole: torch.Tensor) -> None:
@@ -69,7 +90,8 @@ class Group:
     def recorded_mean(self, value: torch.Tensor) -> torch.Tensor:
         """The mean of a scalar over devices, for the record: not counted, since no training depends on it."""
         mean = value.detach() / self.size
-        dist.all_reduce(mean)
+        with let_go(mean):
+            dist.all_reduce(mean)
         return mean
 
     def recorded_sum(self, value: float) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +28,7 @@ from isoloss.training.distributed.base import (
     with_recorded_loss,
 )
 from isoloss.training.distributed.exchange import Exchange
-from isoloss.training.distributed.group import Group
+from isoloss.training.distributed.group import Group, let_go
 
 if TYPE_CHECKING:
     from isoloss.training.gradient import Optimizer, Trainee
@@ -83,7 +84,8 @@ class _Gather:
         self, output_tensor: torch.Tensor, input_tensor: torch.Tensor, group: Any, async_op: bool = False
     ) -> Any:
         self.group.count("all_gather", output_tensor)
-        return dist.all_gather_single(output_tensor, input_tensor, group=group, async_op=async_op)
+        with let_go(output_tensor, input_tensor) if not async_op else nullcontext():
+            return dist.all_gather_single(output_tensor, input_tensor, group=group, async_op=async_op)
 
 
 class _Scatter(_Gather):
@@ -93,7 +95,8 @@ class _Scatter(_Gather):
         self, output_tensor: torch.Tensor, input_tensor: torch.Tensor, group: Any, op: Any, async_op: bool = False
     ) -> Any:
         self.group.count("reduce_scatter", input_tensor)
-        return dist.reduce_scatter_single(output_tensor, input_tensor, op, group=group, async_op=async_op)
+        with let_go(output_tensor, input_tensor) if not async_op else nullcontext():
+            return dist.reduce_scatter_single(output_tensor, input_tensor, op, group=group, async_op=async_op)
 
 
 @strategy(

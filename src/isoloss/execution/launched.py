@@ -1,0 +1,98 @@
+"""The engine of a launcher: one job at a time on all the processes that torchrun, srun or Ray Train has started.
+
+The first process drives the study; the others `follow`. A run is trained by all of them together where it has as many
+devices, and by the first alone where it has one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from isoloss.execution.engine import Ended, Job
+from isoloss.execution.local import LocalEngine
+from isoloss.execution.worker import carry_out
+from isoloss.registry import load_plugin
+from isoloss.runs import RunSpec
+from isoloss.training.distributed.launch import join
+
+#: A process may wait this long for the next job: the first one may be training by itself, or fitting laws.
+BETWEEN_JOBS = datetime.timedelta(days=7)
+
+
+class LaunchedEngine:
+    """Tells the other processes what to do, and does it with them. Raises `StudyError` outside of a launcher."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._channel = _channel()
+        self._stopped = False
+        self._jobs: list[Job] = []
+
+    def start(self, plugins: Sequence[Path]) -> None:
+        """Let every process load the plug-ins."""
+        self._tell(tuple(plugins))
+
+    def submit(self, job: Job) -> None:
+        """Queue a job."""
+        self._jobs.append(job)
+
+    def collect(self, timeout: float) -> list[list[Ended]]:
+        """Carry out the next job; waits out `timeout` where there is none."""
+        if not self._jobs:
+            time.sleep(timeout)
+            return []
+        job = self._jobs.pop(0)
+        if _shared(job):
+            self._tell(job)
+        outcomes, environment = carry_out(job)
+        environment = {**environment, "processes": dist.get_world_size()}
+        return [[Ended(s, o, environment) for s, o in zip(job.specs, outcomes, strict=True)]]
+
+    def recorded(self, spec: RunSpec) -> None:
+        """As in the local engine."""
+        LocalEngine(1).recorded(spec)
+
+    def stop(self) -> None:
+        """Let the other processes end; a second time nothing is left to do."""
+        if not self._stopped:
+            self._stopped = True
+            self._tell(None)
+
+    def _tell(self, what: Any) -> None:
+        dist.broadcast_object_list([what], src=0, group=self._channel)
+
+
+def is_first() -> bool:
+    """Join the launcher's processes; whether this one is the first of them. Raises `StudyError` as `join` does."""
+    return join().rank == 0
+
+
+def follow() -> None:
+    """What every process but the first does until that one stops."""
+    channel = _channel()
+    while True:
+        told: list[Any] = [None]
+        dist.broadcast_object_list(told, src=0, group=channel)
+        match told[0]:
+            case None:
+                return
+            case Job() as job:
+                carry_out(job)
+            case plugins:
+                for path in plugins:
+                    load_plugin(path)
+
+
+def _shared(job: Job) -> bool:
+    return any(spec.choices.get("devices", 1) != 1 for spec in job.specs)
+
+
+def _channel() -> Any:
+    return dist.new_group(timeout=BETWEEN_JOBS, backend="gloo")
