@@ -109,8 +109,8 @@ def test_shipped_cards_are_what_their_run_tables_give(folder: Path) -> None:
         assert ids <= known and len(ids) == comparison.count > 0
     for comparison in read.comparisons[:3]:
         again = api.gain(
-            table, comparison.baseline, comparison.candidate, resource=read.resource, quality="test",
-            where=["purpose=report"], rung_column="rung", seed_column="seed",
+            table, comparison.baseline, comparison.candidate, resource=comparison.resource, quality="test",
+            where=["purpose=report"], rung_column="rung", seed_column="seed", mode=comparison.mode,
         )  # fmt: skip
         assert comparison.count == sum(r.runs for r in again.rungs)
         said = None if comparison.headline is None else comparison.headline.gain

@@ -145,6 +145,8 @@ def _what_would_settle(r: Reading, unbounded: bool, slope: Slope) -> str:
         return "Repeat every rung with at least two seeds: without repeats there is no interval."
     if r.advice and (unbounded or slope.interval is None):
         return r.advice
+    if r.tolerance is not None:
+        return "Rungs further apart tell most about it: ratios of counts are the same for every seed."
     extra = max(1, round(3 * r.seeds))
     seeds = f"About {extra} more seeds per rung and arm would halve the intervals"
     return f"{seeds}; a larger rung tells most about the trend."
