@@ -21,7 +21,7 @@ from isoloss.tasks.text import cache, sotu
 from isoloss.tasks.text.blocks import BLOCK, DUPLICATE, SPLITS, known_share
 from isoloss.tasks.text.sotu import Sotu
 from isoloss.training.flops import FlopCounter
-from isoloss.training.loop import scale_down
+from isoloss.training.step import scale_down
 from isoloss.training.optimizers.adam import FusedAdam
 
 NAMES = ("language/lstm", "language/transformer-retro", "language/transformer-modern")

@@ -35,7 +35,7 @@ from isoloss.runs import RunSpec
 from isoloss.training.accumulate import backward, by_shards
 from isoloss.training.flops import FlopCounter
 from isoloss.training.gradient import Trainee
-from isoloss.training.loop import scale_down
+from isoloss.training.step import scale_down
 from isoloss.training.precision import product_rates, products, within
 
 Batch = tuple[torch.Tensor, torch.Tensor]
