@@ -21,8 +21,8 @@ from isoloss.tasks.text import cache, sotu
 from isoloss.tasks.text.blocks import BLOCK, DUPLICATE, SPLITS, known_share
 from isoloss.tasks.text.sotu import Sotu
 from isoloss.training.flops import FlopCounter
-from isoloss.training.step import scale_down
 from isoloss.training.optimizers.adam import FusedAdam
+from isoloss.training.step import scale_down
 
 NAMES = ("language/lstm", "language/transformer-retro", "language/transformer-modern")
 ARMS = pytest.mark.parametrize("name", NAMES)

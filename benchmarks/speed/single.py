@@ -35,8 +35,8 @@ from isoloss.runs import RunSpec
 from isoloss.training.accumulate import backward, by_shards
 from isoloss.training.flops import FlopCounter
 from isoloss.training.gradient import Trainee
-from isoloss.training.step import scale_down
 from isoloss.training.precision import product_rates, products, within
+from isoloss.training.step import scale_down
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
