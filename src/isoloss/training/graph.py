@@ -12,6 +12,8 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,28 @@ def use_cache(folder: Path | None) -> None:
 
 class Untraceable(Exception):
     """A loss that is no fixed sequence of operators of its parameters and batch; the message says why."""
+
+
+class _OneDNN:
+    """Context manager: float32 products by oneDNN. PyTorch has no name for that but the precision that it may go down
+    to on processors with bfloat16 matrix units: see `onednn_is_exact`."""
+
+    def __enter__(self) -> None:
+        self.before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+
+    def __exit__(self, *raised: Any) -> None:
+        torch.backends.mkldnn.matmul.fp32_precision = self.before  # type: ignore[attr-defined]
+
+
+@cache
+def onednn_is_exact() -> bool:
+    """Whether oneDNN's float32 products are float32 on this processor, told by their error."""
+    x = torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(0))
+    with _OneDNN():
+        product = torch.bmm(x, x)
+    true = torch.bmm(x.double(), x.double())
+    return bool((product - true).abs().max() < 1e-5 * true.abs().max())
 
 
 class Lanes:
@@ -124,6 +148,7 @@ class StepGraph:
         self._parameters, self._buffers = lanes.parameters(), lanes.buffers()
         self._held = [n for n, _ in lanes.models[0].named_buffers()]
         self._run: Callable[..., Any] | None = None
+        self._layout: Any = None
         self._to_compare = 0
         self._moving: bool | None = None  # whether steps change buffers, as moving averages are
 
@@ -133,7 +158,7 @@ class StepGraph:
         if self._run is None:
             self._run = self._compiled(inputs)
         before = self._buffers
-        with torch.no_grad():
+        with torch.no_grad(), self._products():
             losses, gradient, *self._buffers = self._run(*self._parameters, *before, self.clip, *inputs)
             self.lanes.grad.copy_(gradient)
         if self._to_compare:
@@ -145,9 +170,15 @@ class StepGraph:
             self.lanes.keep_buffers(self._buffers)
         return losses
 
+    def _products(self) -> AbstractContextManager[Any]:
+        """Where the stacked products of small matrices are made: by oneDNN where that is float32 too, in half of MKL's
+        time on AMD processors. Not for one lane, since attention's products would go there as well and lose."""
+        several = len(self.lanes) > 1 and self.lanes.flat.device.type == "cpu"
+        return _OneDNN() if several and onednn_is_exact() else nullcontext()
+
     def _inputs(self, batches: Sequence[Any]) -> list[torch.Tensor]:
-        leaves = [pytree.tree_leaves(b) for b in batches]
-        self._layout = pytree.tree_structure(batches[0])
+        self._layout = self._layout or pytree.tree_structure(batches[0])
+        leaves = [b if _flat(b) else pytree.tree_leaves(b) for b in batches]
         return [_channels_last(torch.stack(x) if len(x) > 1 else x[0]) for x in zip(*leaves, strict=True)]
 
     def _compiled(self, inputs: list[torch.Tensor]) -> Callable[..., Any]:
@@ -229,6 +260,10 @@ class _Loss(torch.nn.Module):
 
     def forward(self, batch: Any) -> torch.Tensor:
         return self.loss(batch)
+
+
+def _flat(batch: Any) -> bool:
+    return type(batch) in (tuple, list) and all(type(x) is torch.Tensor for x in batch)
 
 
 def _channels_last(x: torch.Tensor) -> torch.Tensor:
