@@ -190,6 +190,18 @@ def test_a_device_that_fails_is_named_and_the_next_run_starts_anew():
     assert together(2, Context(), _sum_of_ranks) == 1.0
 
 
+def test_a_device_that_is_killed_is_named():
+    with pytest.raises(RuntimeError, match="device 1 died"):
+        together(2, Context(), _dies_on_one)
+    assert together(2, Context(), _sum_of_ranks) == 1.0
+
+
+def _dies_on_one(group, context):
+    if group.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return group.sum_(torch.ones(()))
+
+
 def _fails_on_one(group, context):
     if group.rank == 1:
         raise ValueError("no")

@@ -68,7 +68,7 @@ class Strategy(abc.ABC):
         """FLOPs of a step over all devices by formula, the mean over a period."""
 
 
-class DeviceOptimizer:
+class DeviceOptimizer(abc.ABC):
     """An optimiser as the loop sees it on one device: sends, clips, updates.
 
     The norm that is clipped is the whole model's, so the loop's own clipping is off.
@@ -78,9 +78,9 @@ class DeviceOptimizer:
         self.inner, self.group, self.param_groups = inner, group, inner.param_groups
         self.period = math.lcm(int(getattr(inner, "period", 1)), period)
 
+    @abc.abstractmethod
     def step(self) -> None:
         """Update the parameters from this device's gradients and the others'."""
-        raise NotImplementedError
 
     def train(self) -> None:
         """Told before training."""

@@ -29,8 +29,11 @@ from isoloss.registry import load_plugin, plugin_files
 from isoloss.runs import Context
 from isoloss.training.distributed.group import Group
 
-#: Seconds that a device waits for the others in one collective before it gives the run up.
-PATIENCE = 300
+#: Seconds that a device waits for the others in one collective before it gives the run up: the first may be evaluating.
+#: One that died is noticed at once.
+PATIENCE = 1800
+#: Seconds that a process may take to start: it loads torch, with others on the same cores.
+START = 120
 #: Launchers' variables for rank and number of processes, first found first: torchrun and Ray Train, then Slurm.
 _VARIABLES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 
@@ -107,7 +110,7 @@ class Crew:
             found = function(Group(), context, *arguments)
             said = [line.recv() for _, line in self.members]
         except BaseException as error:
-            said = [line.recv() for _, line in self.members if _speaks(line)]
+            said = [_last_words(rank, line) for rank, (_, line) in enumerate(self.members, 1)]
             self.end()
             first = next((s for s in said if s), "")
             # a collective that failed here because another device is gone says less than that device
@@ -130,6 +133,14 @@ class Crew:
             there.close()
             self.members.append((process, here))
         atexit.register(self.end)
+        for rank, (_, line) in enumerate(self.members, 1):
+            try:
+                there_yet = line.poll(START) and line.recv()
+            except (EOFError, OSError):
+                there_yet = False
+            if not there_yet:
+                self.end()
+                raise RuntimeError(f"device {rank} did not start: it died, or took longer than {START} s")
         _meet(0, devices, self.folder / "meet")
 
     def end(self) -> None:
@@ -152,12 +163,12 @@ def _quiet(context: Context) -> Context:
     return Context(context.device, cache=context.cache, reference=context.reference)
 
 
-def _speaks(line: Connection) -> bool:
-    # a device that has failed says so at once; one that waits for this one never does
+def _last_words(rank: int, line: Connection) -> str:
+    """What a device says of why it stopped; nothing where it waits for this one."""
     try:
-        return line.poll(2)
-    except OSError:
-        return False
+        return str(line.recv()) if line.poll(2) else ""
+    except (EOFError, OSError):
+        return f"device {rank} died (killed, or out of memory)"
 
 
 def _meet(rank: int, devices: int, file: Path) -> None:
@@ -172,6 +183,7 @@ def _serve(rank: int, devices: int, file: Path, line: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    line.send(True)
     _meet(rank, devices, file)
     while True:
         try:

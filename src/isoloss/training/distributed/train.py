@@ -36,8 +36,7 @@ def train_device(
     strategy = strategies.get(choices.strategy)(group, exchange, choices)
     parameters = sum(p.numel() for p in trainee.model.parameters() if p.requires_grad)
     own = strategy.divide(trainee, build)
-    if not strategy.model_divided:
-        torch.manual_seed(spec.seed + _APART * group.rank)  # dropout differs from device to device
+    torch.manual_seed(spec.seed + _APART * group.rank)  # dropout differs from device to device
     taking_part = group.rank == 0 or strategy.model_divided
     # every device sees the same loss, so all of them drop a run, or find that it diverges, at the same step
     rule, evaluate = DropRule(spec.drop, context.reference), spec.evaluate if taking_part else ()
