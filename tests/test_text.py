@@ -450,6 +450,7 @@ def test_a_fifo_is_refused_and_not_waited_for(folder, tmp_path):
 
 
 def test_a_text_that_has_changed_since_is_refused_by_the_worker(folder, prose, tmp_path):
+    from isoloss.execution.engine import Job
     from isoloss.execution.worker import carry_out
 
     path = tmp_path / "mine.txt"
@@ -461,7 +462,7 @@ def test_a_text_that_has_changed_since_is_refused_by_the_worker(folder, prose, t
     options = pinned.model_dump(mode="json")
     assert "has changed" in refusal(OwnText(OwnText.Options(**options)).prepare)
     spec = RunSpec("language/lstm", 1, "language/text", 1, options, "train_flops", 1e9, None, {}, 1, ("validation",))
-    outcome, _ = carry_out(spec)
+    (outcome,), _ = carry_out(Job((spec,), (None,)))
     assert outcome.status == "failed" and outcome.error
     path.write_bytes(prose)
     OwnText(OwnText.Options(**options)).prepare()

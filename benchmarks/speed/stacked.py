@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import statistics
 import time
 from typing import Any
@@ -172,7 +171,6 @@ def measure(
     model: str, seconds: float, repeats: int, ways: tuple[str, ...] = tuple(WAYS), runs: int = RUNS
 ) -> dict[str, Any]:
     """Medians of run-steps a second by way; of the last way, the lanes of a stack, what set-up took, a step's FLOPs."""
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # the idle two-thread process must not spin beside the others
     spawn = multiprocessing.get_context("spawn")
     crews: dict[str, list[Any]] = {}
     ready: dict[str, Any] = {}
