@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sqlite3
 import subprocess
@@ -90,6 +91,30 @@ def test_two_drivers_share_the_work_and_double_nothing(ridge, tmp_path):
     assert tables[0].equals(tables[1])
     trained = engines[0].trained + engines[1].trained
     assert len(trained) == len(set(trained)) == tables[0].height
+
+
+def test_drivers_that_open_a_new_ledger_at_once_all_get_it(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for trial in range(40):  # without the wait for it, one in twenty is refused
+        together, said = context.Barrier(4), context.SimpleQueue()
+        openers = [
+            context.Process(target=_open_and_say, args=(str(tmp_path / f"{trial}.sqlite"), together, said))
+            for _ in range(4)
+        ]
+        for opener in openers:
+            opener.start()
+        assert [said.get() for _ in openers] == [""] * 4
+        for opener in openers:
+            opener.join()
+
+
+def _open_and_say(path, together, said):
+    together.wait()
+    try:
+        Ledger(path).close()
+        said.put("")
+    except LedgerError as error:
+        said.put(str(error))
 
 
 def alone(study, ledger):

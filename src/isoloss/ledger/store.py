@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import socket
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -430,10 +432,26 @@ def _unpack_curve(blob: bytes) -> dict[str, list[float]]:
 def _sqlite_pragmas(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's own BEGIN below takes over
     cursor = connection.cursor()
-    # WAL: readers never wait for the writer, and a killed process leaves a whole database behind
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "foreign_keys=ON"):
+    cursor.execute("PRAGMA busy_timeout=30000")
+    _write_ahead(cursor)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    # WAL: readers never wait for the writer, and a killed process leaves a whole database behind. Who opens a new file
+    # beside somebody else is refused at once, whatever the busy timeout: SQLite sees a deadlock where each waits for
+    # the other to leave the old mode.
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01 + 0.04 * random.random())
 
 
 def _sqlite_begin(connection: Connection) -> None:
