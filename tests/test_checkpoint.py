@@ -346,7 +346,7 @@ def test_no_number_anywhere_ends_as_diverged_and_soon(fault, at, clip):
     marks = loop.log_steps(2000)
     assert at == 1 or not set(marks) & set(range(at, at + 5)), "between two marks of the curve"
     _, trainee = broken(fault, at, clip=clip)
-    outcome = loop.train(trainee, ("validation",), Context())
+    outcome = loop.Member(trainee, ("validation",), Context()).train()
     assert outcome.status == "diverged" and not outcome.qualities and not outcome.error
     assert outcome.resources["steps"].value == outcome.curve["step"][-1] <= at + loop.CHECK_EVERY
     assert not math.isfinite(outcome.curve["train_loss"][-1])
@@ -356,13 +356,13 @@ def test_no_number_anywhere_ends_as_diverged_and_soon(fault, at, clip):
 def test_weights_that_are_no_numbers_after_the_last_step_are_never_evaluated(fault):
     _, trainee = broken(fault, 2000)
     trainee.evaluate = lambda split: pytest.fail("evaluated")
-    assert loop.train(trainee, ("validation",), Context()).status == "diverged"
+    assert loop.Member(trainee, ("validation",), Context()).train().status == "diverged"
 
 
 def test_a_fault_of_code_is_no_divergence():
     _, trainee = broken(lambda weight, loss: weight @ torch.ones(5, 5), 3)
     with pytest.raises(RuntimeError, match="shape"):
-        loop.train(trainee, (), Context())
+        loop.Member(trainee, (), Context()).train()
 
 
 def test_memory_that_runs_out_is_said_with_its_amount(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from isoloss.registry import Registry
 from isoloss.runs import Context
 from isoloss.training.flops import FlopCounter, PeriodicMeter
 from isoloss.training.gradient import Trainee
-from isoloss.training.loop import train
+from isoloss.training.loop import Member
 from isoloss.training.optimizers import BUILTIN, optimizers
 from isoloss.training.optimizers.muon import ADAMW_RMS, orthogonalise
 from isoloss.training.schedules import schedules
@@ -103,14 +103,17 @@ class Regression:
 @EVERY
 def test_a_regression_is_solved(name):
     schedule = schedules.get("constant" if name == "schedule-free" else "linear-to-zero")
-    found = train(Regression(name, 0.05, 600, schedule).trainee, ("all",), Context())
+    found = Member(Regression(name, 0.05, 600, schedule).trainee, ("all",), Context()).train()
     assert found.status == "finished"
     assert found.qualities["all"] < 1e-2  # of the distance that zero weights have
 
 
 @EVERY
 def test_the_same_seed_gives_the_same_bits(name):
-    runs = [train(Regression(name, 0.05, 40, schedules.get("constant"), 3).trainee, ("all",), Context()) for _ in "ab"]
+    runs = [
+        Member(Regression(name, 0.05, 40, schedules.get("constant"), 3).trainee, ("all",), Context()).train()
+        for _ in "ab"
+    ]
     assert runs[0].qualities == runs[1].qualities
     assert runs[0].curve == runs[1].curve
     assert runs[0].resources["train_flops"] == runs[1].resources["train_flops"]
@@ -139,7 +142,7 @@ def test_what_the_loop_counts_is_what_all_steps_cost(name):
     """The loop watches 1 + period steps and repeats them; here every step is watched."""
     steps = 27  # for a period of ten: two and a bit
     schedule = schedules.get("constant")
-    reported = train(Regression(name, 0.05, steps, schedule).trainee, (), Context())
+    reported = Member(Regression(name, 0.05, steps, schedule).trainee, (), Context()).train()
     watched = Regression(name, 0.05, steps, schedule).trainee
     watched.loss, loss, costs = None, watched.loss, []  # type: ignore[assignment]
     start(watched.optimizer)
@@ -297,7 +300,7 @@ def test_schedule_free_is_evaluated_at_the_mean_of_its_steps():
     run.trainee.loss = watched
     at_evaluation = []
     run.trainee.evaluate = lambda split: at_evaluation.append(weight.detach().clone()) or 1.0  # type: ignore[func-returns-value]
-    train(run.trainee, ("all",), Context())
+    Member(run.trainee, ("all",), Context()).train()
     z.append(run.optimizer.state[weight]["z"])  # type: ignore[attr-defined]
     mean = torch.stack(z).mean(0)
     torch.testing.assert_close(at_evaluation[0], mean, rtol=1e-4, atol=1e-5)

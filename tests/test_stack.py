@@ -17,13 +17,11 @@ from isoloss.runs import Context  # noqa: E402
 from isoloss.tasks import tasks  # noqa: E402
 from isoloss.training import stack as stacking  # noqa: E402
 from isoloss.training.dropping import DropRule  # noqa: E402
-from isoloss.training.flops import PeriodicMeter  # noqa: E402
 from isoloss.training.gradient import Trainee  # noqa: E402
-from isoloss.training.loop import life, train  # noqa: E402
+from isoloss.training.loop import Member  # noqa: E402
 from isoloss.training.optimizers.adam import FusedAdam  # noqa: E402
 from isoloss.training.optimizers.sgd import MomentumSGD  # noqa: E402
-from isoloss.training.stack import Member, train_stack  # noqa: E402
-from isoloss.training.step import Step  # noqa: E402
+from isoloss.training.stack import train_stack  # noqa: E402
 
 COMPILED = {"dtype": "float32", "compiled": True, "stack": 1}
 
@@ -85,18 +83,14 @@ RUNS = [
 
 
 def together(runs, key="net", rule=None):
-    members = []
-    for run in runs:
-        one = trainee(**run)
-        meter = PeriodicMeter(1)
-        members.append(Member(Step(one, meter), life(one, meter, ("test",), Context(), rule=rule, alone=False)))
+    members = [Member(trainee(**run), ("test",), Context(), rule=rule, alone=False) for run in runs]
     return train_stack(members, key)
 
 
 @pytest.fixture(scope="module")
 def both():
     torch.set_num_threads(1)
-    return together(RUNS), [train(trainee(**run), ("test",), Context()) for run in RUNS]
+    return together(RUNS), [Member(trainee(**run), ("test",), Context()).train() for run in RUNS]
 
 
 def test_every_run_of_a_stack_is_the_run_alone_to_rounding(both):
@@ -135,9 +129,7 @@ def test_what_cannot_be_one_computation_is_trained_as_written_and_said():
         one.loss = lambda batch: quiet((torch.nn.functional.dropout(batch[0], 0.1), batch[1]))
         return one
 
-    one = noisy(RUNS[2])
-    meter = PeriodicMeter(1)
-    (fast,), why = train_stack([Member(Step(one, meter), life(one, meter, ("test",), Context()))], "noisy")
+    (fast,), why = train_stack([Member(noisy(RUNS[2]), ("test",), Context())], "noisy")
     assert "random" in why
     assert fast.status == "finished" and fast.curve["step"][-1] == 60
 

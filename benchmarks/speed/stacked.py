@@ -117,29 +117,25 @@ class Stacked:
 
     def __init__(self, trainees: list[Any], compiled: bool, lanes: int, key: str) -> None:
         from isoloss.runs import Context
-        from isoloss.training.flops import PeriodicMeter
         from isoloss.training.graph import Lanes, StepGraph
-        from isoloss.training.loop import life
-        from isoloss.training.stack import Member
-        from isoloss.training.step import Step
+        from isoloss.training.loop import Member
 
         self.members = []
         for trainee in trainees:
-            meter = PeriodicMeter(1)
-            member = Member(Step(trainee, meter), life(trainee, meter, (), Context(), alone=False))
+            member = Member(trainee, (), Context(), alone=False)
             member.send(None)
-            while not meter.ready:
-                member.alone()
+            while not member.step.meter.ready:
+                member.advance()
             self.members.append(member)
         groups = [self.members[i : i + lanes] for i in range(0, len(trainees), lanes)] if compiled else []
-        self.groups = [(g, StepGraph(Lanes([m.step.trainee for m in g]), key)) for g in groups]
+        self.groups = [(g, StepGraph(Lanes([m.trainee for m in g]), key)) for g in groups]
 
     def round(self) -> int:
         from isoloss.training.stack import advance
 
         if not self.groups:
             for member in self.members:
-                member.alone()
+                member.advance()
         for group, graph in self.groups:
             advance(graph, group, range(len(group)))
         return len(self.members)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
 
 import torch
@@ -98,15 +99,21 @@ class GradientAlgorithm(Algorithm):
         return self.card.name, json.dumps(kept, sort_keys=True)
 
     @final
+    def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
+        """Build and train; see `isoloss.training.loop.Member`. The arithmetic is that of ``spec.numerics``: see
+        `isoloss.training.precision`, `stack` and `accumulate`."""
+        return self.run_together(task, (spec,), (context,))[0]
+
+    @final
     def run_together(self, task: Task, specs: Sequence[RunSpec], contexts: Sequence[Context]) -> list[Outcome]:
         """As one computation where the numerics say ``compiled``; see `isoloss.training.stack`. Where memory does not
         suffice, in stacks of half the width, which the runs' notes say."""
         from isoloss.training.faults import is_out_of_memory
 
-        if not specs[0].numerics.get("compiled"):
-            return [self.run(task, spec, context) for spec, context in zip(specs, contexts, strict=True)]
+        if len(specs) > 1 and not specs[0].numerics.get("compiled"):
+            return super().run_together(task, specs, contexts)
         try:
-            return self._stacked(task, specs, contexts)
+            return self._trained(task, specs, contexts)
         except (RuntimeError, MemoryError) as error:
             if len(specs) == 1 or not is_out_of_memory(error):
                 raise
@@ -116,62 +123,39 @@ class GradientAlgorithm(Algorithm):
         note = f"out of memory as a stack of {len(specs)}: trained in stacks of {half} at most"
         return [replace(o, notes=(note, *o.notes)) for o in outcomes]
 
-    def _stacked(self, task: Task, specs: Sequence[RunSpec], contexts: Sequence[Context]) -> list[Outcome]:
+    def _trained(self, task: Task, specs: Sequence[RunSpec], contexts: Sequence[Context]) -> list[Outcome]:
+        """One run, or compiled ones as one computation."""
         from isoloss.training.dropping import DropRule
-        from isoloss.training.flops import PeriodicMeter
         from isoloss.training.graph import use_cache
         from isoloss.training.keeper import Keeper
-        from isoloss.training.loop import life
-        from isoloss.training.stack import Member, train_stack
-        from isoloss.training.step import Step
+        from isoloss.training.loop import Member
+        from isoloss.training.stack import train_stack
 
-        device = choose_device(contexts[0].device)
-        use_cache(contexts[0].cache)
+        first, start = specs[0], time.perf_counter()
+        device, alone = choose_device(contexts[0].device), len(specs) == 1
         task.prepare()
-        alone = len(specs) == 1
-        with ExitStack() as keepers:
-            members = []
+        members, notes = [], []
+        with ExitStack() as held:
             for spec, context in zip(specs, contexts, strict=True):
-                start = time.perf_counter()
                 trainee = self._trainee(task, spec, device)
-                meter = PeriodicMeter(getattr(trainee.optimizer, "period", 1))
+                shards = by_shards(trainee, spec, device, partial(self._trainee, task, spec, device))
+                if shards is not None:
+                    held.callback(shards.close)
                 # runs of a stack are short, and start anew together
-                keeper = keepers.enter_context(Keeper(trainee, spec, context)) if alone else None
-                rule, threads = DropRule(spec.drop, context.reference), torch.get_num_threads()
-                setup = time.perf_counter() - start
-                run = life(trainee, meter, spec.evaluate, context, setup, keeper, rule, threads, alone)
-                members.append(Member(Step(trainee, meter), run))
-            first = specs[0]
-            key = (self._key(self.Choices(**first.choices)), first.code, json.dumps(dict(first.numerics)))
-            outcomes, why = train_stack(members, key)
-        note = f"not compiled: {why}" if why else None
-        return outcomes if note is None else [replace(o, notes=(*o.notes, note)) for o in outcomes]
-
-    @final
-    def run(self, task: Task, spec: RunSpec, context: Context) -> Outcome:
-        """Build and train; see `isoloss.training.loop.train`. The arithmetic is that of ``spec.numerics``: see
-        `isoloss.training.precision`, `stack` and `accumulate`."""
-        if spec.numerics.get("compiled"):
-            return self.run_together(task, (spec,), (context,))[0]
-        from isoloss.training.dropping import DropRule
-        from isoloss.training.keeper import Keeper
-        from isoloss.training.loop import train
-
-        start = time.perf_counter()
-        device = choose_device(context.device)
-        task.prepare()
-        trainee = self._trainee(task, spec, device)
-        shards = by_shards(trainee, spec, device, lambda: self._trainee(task, spec, device))
-        note = slow_bfloat16() if (spec.numerics.get("dtype"), device.type) == ("bfloat16", "cpu") else None
-        try:
-            with Keeper(trainee, spec, context) as keeper:
-                setup = time.perf_counter() - start
-                rule = DropRule(spec.drop, context.reference)
-                outcome = train(trainee, spec.evaluate, context, setup, keeper, shards, rule)
-        finally:
-            if shards is not None:
-                shards.close()
-        return outcome if note is None else replace(outcome, notes=(*outcome.notes, note))
+                keeper = held.enter_context(Keeper(trainee, spec, context)) if alone else None
+                rule, now = DropRule(spec.drop, context.reference), time.perf_counter()
+                members.append(Member(trainee, spec.evaluate, context, now - start, keeper, shards, rule, alone))
+                start = now
+            if first.numerics.get("compiled"):
+                use_cache(contexts[0].cache)
+                key = (self._key(self.Choices(**first.choices)), first.code, json.dumps(dict(first.numerics)))
+                outcomes, why = train_stack(members, key)
+                notes += [f"not compiled: {why}"] if why else []
+            else:
+                outcomes = [member.train() for member in members]
+        slow = slow_bfloat16() if (first.numerics.get("dtype"), device.type) == ("bfloat16", "cpu") else None
+        notes += [] if slow is None else [slow]
+        return [replace(o, notes=(*o.notes, *notes)) for o in outcomes]
 
     def _trainee(self, task: Task, spec: RunSpec, device: torch.device) -> Trainee:
         torch.manual_seed(spec.seed)

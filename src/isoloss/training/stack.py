@@ -9,38 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import torch
 
 from isoloss.runs import Outcome
 from isoloss.training.graph import Lanes, StepGraph, Untraceable
-from isoloss.training.loop import Life, nothing
-from isoloss.training.step import Step
-
-
-@dataclass
-class Member:
-    """A run of a stack: `step` takes a step as PyTorch does it, `life` is everything else of the run."""
-
-    step: Step
-    life: Life
-    batch: Any = None
-    outcome: Outcome | None = None
-
-    def send(self, told: tuple[torch.Tensor, float] | None) -> None:
-        """Tell the run the loss and seconds of its step; it asks for the next or ends."""
-        try:
-            self.batch = self.life.send(told)  # type: ignore[arg-type]
-        except StopIteration as end:
-            self.outcome = end.value
-
-    def alone(self) -> None:
-        """One step as PyTorch does it."""
-        before = time.perf_counter()
-        loss = self.step(self.batch)
-        self.send((loss, time.perf_counter() - before))
+from isoloss.training.loop import Member, nothing
 
 
 def train_stack(members: Sequence[Member], key: Hashable) -> tuple[list[Outcome], str]:
@@ -53,7 +25,7 @@ def train_stack(members: Sequence[Member], key: Hashable) -> tuple[list[Outcome]
     for member in members:
         member.send(None)
         while member.outcome is None and not member.step.meter.ready:
-            member.alone()
+            member.advance()
     live = [m for m in members if m.outcome is None]
     while live and not why:
         try:
@@ -63,14 +35,13 @@ def train_stack(members: Sequence[Member], key: Hashable) -> tuple[list[Outcome]
         live = [m for m in live if m.outcome is None]
     for member in live:
         _as_pytorch(member)
-        while member.outcome is None:
-            member.alone()
+        member.finish()
     return [m.outcome for m in members if m.outcome is not None], why
 
 
 def _together(lanes: list[Member], key: Hashable) -> None:
     """Steps of all lanes until half of them, or the only one, have ended."""
-    graph = StepGraph(Lanes([m.step.trainee for m in lanes]), key)
+    graph = StepGraph(Lanes([m.trainee for m in lanes]), key)
     live: Sequence[int] = range(len(lanes))
     while 2 * len(live) > len(lanes):
         advance(graph, lanes, live)
@@ -85,7 +56,7 @@ def advance(graph: StepGraph, lanes: Sequence[Member], live: Sequence[int]) -> N
     spent = (clock() - before) / len(live)
     for place in live:
         began = clock()
-        lanes[place].step.trainee.optimizer.step()
+        lanes[place].trainee.optimizer.step()
         lanes[place].send((losses[place], spent + clock() - began))
 
 
@@ -93,6 +64,6 @@ def _as_pytorch(member: Member) -> None:
     """As it was before it was a lane: gradients don't stay, and the optimiser takes each by itself."""
     for p in member.step.parameters:
         p.grad = None
-    optimizer = member.step.trainee.optimizer
+    optimizer = member.trainee.optimizer
     for part in getattr(optimizer, "parts", (optimizer,)):
         getattr(part, "leave", nothing)()

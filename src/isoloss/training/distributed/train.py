@@ -14,7 +14,7 @@ from isoloss.training.distributed.base import Build
 from isoloss.training.distributed.group import Group
 from isoloss.training.dropping import DropRule
 from isoloss.training.gradient import Trainee
-from isoloss.training.loop import train
+from isoloss.training.loop import Member
 
 #: Resources of one device, of which the run's is the largest; those in `ADDED` are summed over devices.
 PER_DEVICE = frozenset({"peak_memory_bytes", "activation_bytes", "process_peak_bytes", "joules"})
@@ -40,7 +40,7 @@ def train_device(
     taking_part = group.rank == 0 or strategy.model_divided
     # every device sees the same loss, so all of them drop a run, or find that it diverges, at the same step
     rule, evaluate = DropRule(spec.drop, context.reference), spec.evaluate if taking_part else ()
-    outcome = train(own, evaluate, context, time.perf_counter() - started, rule=rule)
+    outcome = Member(own, evaluate, context, time.perf_counter() - started, rule=rule).train()
     group.counting = False
     return dataclasses.replace(outcome, **_of_all(outcome, group, parameters))
 
