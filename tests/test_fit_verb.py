@@ -10,7 +10,11 @@ import pytest
 
 from isoloss import api
 from isoloss.errors import IsolossError
+from isoloss.laws.descend import Problem, find_objective, minimise
 from isoloss.laws.joint import fit_joint, ways_of_sharing
+from isoloss.laws.optimum import search
+from isoloss.laws.registry import find_law
+from isoloss.laws.tied import TiedLaw
 
 BUDGETS = np.repeat(1e15 * 4.0 ** np.arange(6), 3)
 FLOOR, EXPONENTS = 1.8, (0.10, 0.115)
@@ -49,6 +53,30 @@ def test_a_shared_floor_is_one_number_and_narrows_every_interval() -> None:
     assert abs(a.params["E"] - FLOOR) < 0.15
     assert np.std(a.draws["E"]) < np.std(apart.arms["adamw"].draws["E"])
     assert tied.objective >= apart.objective * (1 - 1e-9) and tied.parameters == apart.parameters - 1
+
+
+@pytest.mark.parametrize(
+    "name,shared", [("power-floor", "E"), ("power-floor", "alpha"), ("power", ""), ("kaplan", "alpha_N")]
+)
+def test_a_tied_law_by_itself_gets_where_the_arms_own_optima_lead(name: str, shared: str) -> None:
+    c, arm, loss = two_arms()
+    x, index, y = c / np.exp(np.mean(np.log(c))), (arm == "muon").astype(int), loss / np.exp(np.mean(np.log(loss)))
+    balance = np.tile([0.3, 1.0, 3.0], 12)
+    columns = {"N": np.sqrt(x) * balance, "D": np.sqrt(x) / balance} if name == "kaplan" else {"C": x}
+    law = find_law(name)
+    law.columns = tuple(columns)
+    tied, goal = TiedLaw(law, ("adamw", "muon"), frozenset([shared])), find_objective(law.objective)
+    problem = Problem(tied, tied.prepare({**columns, "arm": index}), y[None], np.ones((1, len(y))), goal)
+    own = []
+    for k in (0, 1):
+        mine = index == k
+        data = law.prepare({n: v[mine] for n, v in columns.items()})
+        own.append(search(Problem(law, data, y[None, mine], np.ones((1, mine.sum())), goal))[0])
+    wanted = minimise(problem, tied.around(np.array(own), float(y.min())))
+    best, facts = search(problem)
+    assert facts["misfit"] == pytest.approx(wanted.misfit.min(), rel=1e-6)
+    assert best == pytest.approx(wanted.theta[wanted.misfit.argmin()], abs=1e-3)
+    assert len(best) == 2 * len(law.parameters) - bool(shared)
 
 
 def test_the_evidence_finds_what_was_planted() -> None:

@@ -31,7 +31,6 @@ from isoloss.laws.variance import Noise, constant_noise
 
 Array = NDArray[np.float64]
 MOST_WEIGHT = 100.0  # of one arm's rows over another's
-_LEVELS = 12  # of a shared parameter between the arms' own values and beyond, as starts
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +111,7 @@ def fit_joint(
     if own is None:
         own, facts = _own_fits(problem, table)
     problem = replace(problem, weight=_weights(problem, table, own)[None])
-    starts = _starts(problem, table, own)
+    starts = tied.around(own, float(problem.y.min()))
     found = minimise(problem, starts)
     lowest = int(np.argmin(found.misfit))
     best = found.theta[lowest]
@@ -240,33 +239,6 @@ def _noise(problem: Problem, table: _Table, arm: int, residual: Array, free: int
     rows = problem.data["rows"][arm]
     even = replace(part, weight=np.ones((1, len(rows))))
     return constant_noise(even, residual[rows], round(free / len(table.names)))
-
-
-def _starts(problem: Problem, table: _Table, own: Array) -> Array:
-    """The arms' own optima, with the shared parameters at every arm's value, at their mean, and at levels around."""
-    tied, y = problem.law, problem.y
-    assert isinstance(tied, TiedLaw)
-    base = np.zeros(len(tied.parameters))
-    for place, best in zip(tied.place, own, strict=True):
-        base[place] = best
-    common = [i for i in range(own.shape[1]) if len(np.unique(tied.place[:, i])) == 1]
-    if not common:
-        return base[None]
-    values = [*own, own.mean(axis=0)]
-    for i in common:
-        p = table.law.parameters[i]
-        low, high = p.bounds
-        if p.vanishes:  # a floor: from near 0 to just below the lowest loss
-            levels = np.log(float(y.min()) * np.r_[1e-3, np.linspace(0.1, 0.98, _LEVELS)])
-        else:
-            levels = np.linspace(own[:, i].min() - 0.3, own[:, i].max() + 0.3, _LEVELS)
-        for level in np.clip(levels, low, high):
-            value = own.mean(axis=0)
-            value[i] = level
-            values.append(value)
-    starts = np.repeat(base[None], len(values), axis=0)
-    starts[:, tied.place[0, common]] = np.array(values)[:, common]
-    return starts
 
 
 def _aicc(half: float, n: int, k: int, laplace: bool) -> float:

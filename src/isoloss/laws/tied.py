@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isoloss.laws.law import Columns, Law
 
 Array = NDArray[np.float64]
+_LEVELS = 12  # of a shared parameter between the arms' own values and beyond, as starts
 
 
 class TiedLaw(Law):
@@ -54,6 +55,37 @@ class TiedLaw(Law):
             jac[:, place[:, None], rows] = slope
         return value, jac
 
-    def starts(self, data: Any, y: Array, weight: Array) -> Array:
-        """The arms' own starts aren't combined here; see `isoloss.laws.joint`."""
-        raise NotImplementedError("tied laws are started from the arms' own fits")
+    def starts(self, data: dict[str, Any], y: Array, weight: Array) -> Array:
+        """`around` what each arm's own starts fit best by least squares."""
+        own = []
+        for rows, part in zip(data["rows"], data["parts"], strict=True):
+            found = self.law.starts(part, y[rows], weight[rows])
+            with np.errstate(invalid="ignore", over="ignore"):  # a start where the law has no value misfits infinitely
+                misfit = np.square(y[rows] - self.law.evaluate(found, part)[0]) @ weight[rows]
+            own.append(found[np.argmin(np.nan_to_num(misfit, nan=np.inf))])
+        return self.around(np.array(own), float(np.exp(y.min()) if self.link == "log" else y.min()))
+
+    def around(self, own: Array, least: float) -> Array:
+        """Starts (S, P) from the arms' `own` parameters (K, P): the shared ones at every arm's value, at their mean,
+        and at levels around. `least` is the lowest loss."""
+        base = np.zeros(len(self.parameters))
+        for place, best in zip(self.place, own, strict=True):
+            base[place] = best
+        common = [i for i in range(own.shape[1]) if len(np.unique(self.place[:, i])) == 1]
+        if not common:
+            return base[None]
+        values = [*own, own.mean(axis=0)]
+        for i in common:
+            p = self.law.parameters[i]
+            low, high = p.bounds
+            if p.vanishes:  # a floor: from near 0 to just below the lowest loss
+                levels = np.log(least * np.r_[1e-3, np.linspace(0.1, 0.98, _LEVELS)])
+            else:
+                levels = np.linspace(own[:, i].min() - 0.3, own[:, i].max() + 0.3, _LEVELS)
+            for level in np.clip(levels, low, high):
+                value = own.mean(axis=0)
+                value[i] = level
+                values.append(value)
+        starts = np.repeat(base[None], len(values), axis=0)
+        starts[:, self.place[0, common]] = np.array(values)[:, common]
+        return starts
