@@ -115,7 +115,7 @@ def test_states_buffers_noise_and_trunks_go_on(tmp_path, algorithm, choices):
     same(carry_out(run, tmp_path), straight)
 
 
-@pytest.mark.parametrize("numerics", [{"shards": 2}, {"dtype": "bfloat16"}, {"matmul": "bfloat16"}])
+@pytest.mark.parametrize("numerics", [{"shards": 2}, {"dtype": "bfloat16"}, {"matmul": "onednn"}])
 def test_whatever_the_arithmetic_it_goes_on(tmp_path, numerics):
     run = language(40, "language/lstm")
     run = dataclasses.replace(run, numerics={**run.numerics, **numerics})

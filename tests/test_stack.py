@@ -13,11 +13,13 @@ from isoloss.algorithms import algorithms  # noqa: E402
 from isoloss.execution.timing import smoke_run  # noqa: E402
 from isoloss.planning.plan import PlannedRun  # noqa: E402
 from isoloss.planning.stacks import stacks  # noqa: E402
-from isoloss.runs import Context  # noqa: E402
+from isoloss.runs import Context, Stop, Stopped  # noqa: E402
 from isoloss.tasks import tasks  # noqa: E402
+from isoloss.training import graph  # noqa: E402
 from isoloss.training import stack as stacking  # noqa: E402
 from isoloss.training.dropping import DropRule  # noqa: E402
 from isoloss.training.gradient import Trainee  # noqa: E402
+from isoloss.training.keeper import Keeper  # noqa: E402
 from isoloss.training.loop import Member  # noqa: E402
 from isoloss.training.optimizers.adam import FusedAdam  # noqa: E402
 from isoloss.training.optimizers.sgd import MomentumSGD  # noqa: E402
@@ -120,6 +122,36 @@ def test_a_run_that_is_far_behind_leaves_the_stack():
 
     (first, _), why = together([RUNS[2] | {"seed": 1}, RUNS[2]], rule=DropRule(Drop("r", 0.1), curve))
     assert why == "" and first.status == "dropped" and not first.qualities
+
+
+def test_a_compiled_run_goes_on_where_it_was_stopped_with_a_graph_compiled_anew(tmp_path):
+    def carry_out(until=None):
+        one, stop = trainee(**RUNS[0]), Stop()
+        context, batches = Context(cache=tmp_path, stop=stop), one.batches
+
+        def watched():
+            for n, batch in enumerate(batches, 1):
+                stop.told = n == until
+                yield batch
+
+        one.batches = watched()
+        with Keeper(one, spec().spec, context) as keeper:
+            (outcome,), why = train_stack([Member(one, ("test",), context, keeper=keeper)], "net")
+        assert why == "" and outcome.notes == ()
+        return outcome, [v.clone() for v in one.model.state_dict().values()], keeper.seconds
+
+    straight, ended, _ = carry_out()
+    for until in (40, 70):
+        with pytest.raises(Stopped):
+            carry_out(until)
+        graph._KEPT.clear()  # as in another process
+    (path,) = (tmp_path / "checkpoints").glob("*.pt")
+    assert torch.load(path, weights_only=True)["step"] == 70
+    resumed, also, earlier = carry_out()
+    assert earlier > 0, "it went on and did not start anew"
+    assert (resumed.status, resumed.curve, resumed.qualities) == ("finished", straight.curve, straight.qualities)
+    assert resumed.resources["train_flops"] == straight.resources["train_flops"]
+    assert all(map(torch.equal, ended, also)), "moving averages too"
 
 
 def test_what_cannot_be_one_computation_is_trained_as_written_and_said():
