@@ -87,7 +87,8 @@ class RunSpec:
     `resource`, `budget`: the ladder resource and this rung's amount of it; `choices`: all hyper-parameters,
     resolved (no defaults left to fill); `evaluate`: the splits whose quality is measured at the end (a tuning run
     never sees ``test``); `code`: digest of the file a plug-in algorithm or task came from, empty for built-ins;
-    `numerics`: dtype and whatever else changes the arithmetic; `drop`: when to give the run up.
+    `numerics`: dtype and whatever else changes the arithmetic; its ``stack`` is 1 in every run and read by nobody, but
+    left out it would change the id of every run on record; `drop`: when to give the run up.
     """
 
     algorithm: str

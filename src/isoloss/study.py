@@ -153,8 +153,8 @@ class Numerics(_Part):
     """What the arithmetic of runs is; each key is part of a run's identity.
 
     `dtype`: of the operands of matrix products, everything else being float32; `matmul`: ``onednn`` makes float32
-    products by that library, which is faster on AMD processors; `compiled`: the loss goes through PyTorch's compiler;
-    `shards`: so many threads make the gradient of a batch, each of its share of the rows.
+    products by that library, which is faster on AMD processors; `compiled`: loss and gradient are compiled as one
+    graph; `shards`: so many threads make the gradient of a batch, each of its share of the rows.
     """
 
     dtype: Literal["float32", "bfloat16"] | None = _later(None)
@@ -180,6 +180,7 @@ class Numerics(_Part):
             raise ValueError("numerics: matmul 'onednn' is for float32 that is not compiled; leave it out")
         if self.compiled and (self.shards or 1) > 1:
             raise ValueError("numerics: shards are for runs that are not compiled; leave them out")
+        # "stack" says nothing; without it, no run would have the id that it is on record under
         found: dict[str, Any] = {"dtype": self.dtype or "float32", "compiled": bool(self.compiled), "stack": 1}
         if self.matmul == "onednn":
             found["matmul"] = "onednn"

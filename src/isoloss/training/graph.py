@@ -2,8 +2,9 @@
 
 Forward and backward are traced together, operator by operator, for all runs at once (a leading axis, *lane*, over
 runs: `torch.vmap`), and handed to PyTorch's inductor. A step is then a few fused kernels and the matrix products,
-without autograd's bookkeeping: on one core, five times as fast for a multi-layer perceptron of 9,000 parameters, 1.8
-times for a language model of width 28; where products dominate there is little to win (docs/speed.md).
+without autograd's bookkeeping: 3.4 times as fast for a multi-layer perceptron of 9,000 parameters, 1.7 times for a
+language model of width 28 (``benchmarks/speed/stacked.py``, docs/speed.md); where products dominate there is little to
+win.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs of one shape trained together, as one batched and compiled computation; or one such run alone.
 
 Every run has its own batches, rates, optimiser, curve and end, as it would have alone, and agrees with itself alone to
-rounding (float32: losses to a relative 1e-5 in the first hundred steps). A run that ends, diverges or is given up
+rounding (float32: losses to a relative 1e-4 in the first hundred steps). A run that ends, diverges or is given up
 leaves: its lane computes on until half of them are empty, then the rest go on in a narrower stack.
 """
 
