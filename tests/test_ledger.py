@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import polars as pl
 import pytest
@@ -19,7 +20,7 @@ from isoloss.errors import IsolossError, LedgerError, TableError
 from isoloss.execution.driver import drive
 from isoloss.execution.engine import Ended
 from isoloss.execution.worker import carry_out
-from isoloss.ledger import store
+from isoloss.ledger import claims, store
 from isoloss.ledger.external import read_runs
 from isoloss.ledger.store import Ledger, new_owner
 from isoloss.planning.propose import members, propose
@@ -119,7 +120,7 @@ def _open_and_say(path, together, said):
 
 def alone(study, ledger):
     """Every run that is wanted, each in a stack of its own."""
-    return [frozenset((r.spec.run_id,)) for r in propose(study, ledger.table(study)).runs]
+    return {r.spec.run_id: frozenset((r.spec.run_id,)) for r in propose(study, ledger.table(study)).runs}
 
 
 def test_a_record_round_trips_with_its_curve(ridge, tmp_path):
@@ -158,15 +159,31 @@ def test_the_claims_of_a_dead_driver_are_free_at_once_and_those_of_a_live_one_ar
     assert len(ledger.claim(study, new_owner(), 99, each)) == 2
 
 
-def test_an_expired_lease_is_free(ridge, tmp_path, monkeypatch):
+def test_an_owner_is_dead_once_its_beat_has_not_risen_for_a_lease(ridge, tmp_path, monkeypatch):
     opened, ledger = api.open_study(ridge), Ledger(str(tmp_path / "l.sqlite"))
     study = opened.study
     ledger.open_study(study, opened.text, "x")
     ledger.enqueue(study, members(study, ledger.table(study)))
-    monkeypatch.setattr(store, "LEASE", -1.0)
-    first = ledger.claim(study, "elsewhere|1|a", 1, alone(study, ledger))
-    second = ledger.claim(study, "elsewhere|2|b", 1, alone(study, ledger))
-    assert first == second
+    (only,) = list(alone(study, ledger))[:1]
+    monkeypatch.setattr(claims, "LEASE", 0.2)
+    first = ledger.claim(study, "elsewhere|1|a", 1, {only: frozenset((only,))})
+    other = Ledger(str(tmp_path / "l.sqlite"))
+
+    def second():
+        return other.claim(study, "elsewhere|2|b", 1, {only: frozenset((only,))})
+
+    assert second() == [], "nobody is dead at first sight"
+    for _ in range(4):
+        time.sleep(0.1)
+        ledger.renew("elsewhere|1|a")
+        assert second() == []
+    time.sleep(0.3)
+    assert second() == first
+    ledger.renew("elsewhere|1|a")  # it was only slow: it is known again, and what it lost it has lost
+    ledger.release("elsewhere|1|a")
+    assert ledger.progress_of(study.study_id)["running"][0] == 1
+    ledger.close()
+    other.close()
 
 
 def test_runs_of_a_stack_are_claimed_and_recorded_together(ridge, tmp_path):
@@ -174,11 +191,12 @@ def test_runs_of_a_stack_are_claimed_and_recorded_together(ridge, tmp_path):
     study = opened.study
     ledger.open_study(study, opened.text, "x")
     ledger.enqueue(study, members(study, ledger.table(study)))
-    one, two, three, *_ = sorted(min(ids) for ids in alone(study, ledger))
-    stacks = [frozenset((one, two)), frozenset((three,))]
+    one, two, three, *_ = sorted(alone(study, ledger))
+    pair, single = frozenset((one, two)), frozenset((three,))
+    stacks = {one: pair, two: pair, three: single}
     owner = new_owner()
-    assert ledger.claim(study, owner, 1, [stacks[0]]) == [stacks[0]]
-    assert ledger.claim(study, new_owner(), 9, stacks) == [stacks[1]], "the other stack is taken"
+    assert ledger.claim(study, owner, 1, {one: pair, two: pair}) == [pair]
+    assert ledger.claim(study, new_owner(), 9, stacks) == [single], "the other stack is taken"
     bad = Outcome("finished", {"validation": 1.0}, {}, {}, notes=(object(),))  # type: ignore[arg-type]
     good = Outcome("finished", {"validation": 1.0}, {}, {})
     with pytest.raises(Exception):  # noqa: B017
@@ -219,8 +237,8 @@ def test_a_full_disk_is_one_line_and_loses_nothing(ridge, tmp_path):
         pages = connection.execute("pragma page_count").fetchone()[0]
         connection.execute(f"pragma max_page_count={pages + 6}")
 
-    event.listen(ledger._engine, "connect", cap)
-    ledger._engine.dispose()
+    event.listen(ledger.database._engine, "connect", cap)
+    ledger.database._engine.dispose()
     with pytest.raises(LedgerError, match=r"disk is full.*finished runs are kept"):
         drive(opened.study, ledger, InProcess(), opened.plugins)
     ledger.close()

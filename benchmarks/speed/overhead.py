@@ -119,7 +119,7 @@ def record(ledger: Ledger, study: Study, spec: RunSpec, outcome: Outcome) -> Non
     """What a driver does around one run: queue it, claim it, record it, read the table."""
     run = PlannedRun(spec=spec, arm=next(iter(study.arms)), rung=spec.budget, purpose="report", flops=1e12)
     ledger.enqueue(study, [(0, run)])
-    ledger.claim(study, new_owner(), 1, [])
+    ledger.claim(study, new_owner(), 1, {})
     ledger.finish(spec.run_id, outcome, environment())
     ledger.table(study)
 

@@ -81,6 +81,7 @@ def _round(study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: s
     prices = {r.spec.run_id: r.flops for r in plan.runs}
     open_ids = set(prices)
     stacks = [frozenset(spec.run_id for spec in stack) for stack in plan.stacks]
+    ids_of = {run_id: ids for ids in stacks for run_id in ids}
     stack_of = {spec.run_id: stack for stack in plan.stacks for spec in stack}
     claimed: set[str] = set()
     lost: Counter[str] = Counter()
@@ -88,13 +89,13 @@ def _round(study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: s
     while open_ids:
         # one job beyond the workers, so that none waits while a result is written
         free = engine.slots + 1 - running
-        for ids in ledger.claim(study, owner, free, stacks) if free > 0 else []:
+        for ids in ledger.claim(study, owner, free, ids_of) if free > 0 else []:
             specs = stack_of[min(ids)]
             engine.submit(Job(specs, tuple(_reference(spec, ledger) for spec in specs)))
             claimed |= ids
             running += 1
         if running == 0:
-            open_ids -= set(ledger.table(study).frame["run_id"])
+            open_ids &= ledger.open_runs(study)
             if open_ids:
                 observer.waiting(len(open_ids))
                 engine.collect(0.5)
@@ -149,6 +150,8 @@ class _Heartbeat:
 
     def stop(self) -> None:
         self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)  # a beat after the claims are given back would leave the owner's name behind
 
     def check(self) -> None:
         if self._error is not None:

@@ -1,0 +1,214 @@
+"""A connection to the run database: SQLite (WAL) by a file's path, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from isoloss.errors import LedgerError, MissingError
+
+T = TypeVar("T")
+
+#: Seconds that a PostgreSQL server which was there before may be away.
+PATIENCE = 120.0
+_KINDS = "a ledger is a file, or postgresql://USER:PASSWORD@HOST/DATABASE"
+#: SQLSTATEs of a transaction that may simply be repeated: a deadlock, a conflict of two.
+_AGAIN = frozenset({"40P01", "40001"})
+
+
+def is_url(ledger: str) -> bool:
+    """Whether a ledger's name is a URL rather than the path of a file."""
+    return "://" in ledger
+
+
+def shown_name(ledger: str) -> str:
+    """A ledger's name as anybody may read it: of a URL scheme, host, port and database, never who or with what word.
+
+    >>> shown_name("postgresql://ada:s3cret@db.example:5432/runs?password=s3cret")
+    'postgresql://db.example:5432/runs'
+    """
+    if not is_url(ledger):
+        return ledger
+    try:
+        url = make_url(ledger)
+    except (ArgumentError, ValueError):
+        return f"{ledger.split('://')[0][:20]}://..."
+    if url.get_backend_name() == "sqlite":
+        return url.database or "memory"
+    place = (url.host or "") + (f":{url.port}" if url.port else "")
+    return f"{url.get_backend_name()}://{place}/{url.database or ''}"
+
+
+class Database:
+    """An open run database: `read` and `write` carry out a function in one transaction.
+
+    Raises `LedgerError` in one line, `MissingError` where PostgreSQL is named and its driver is not installed.
+    """
+
+    def __init__(self, ledger: str, *, create: bool) -> None:
+        self.name = shown_name(ledger)
+        #: Told, in a sentence, that the server is waited for.
+        self.tell: Callable[[str], None] = lambda said: None
+        url = _url_of(ledger, create)
+        self.file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+        self._secrets = {s for s in (url.password, url.username, *map(str, url.query.values())) if s}
+        try:
+            # a server's answer to an old connection is found wanting when it is used, and then repeated
+            self._engine: Engine = create_engine(url)
+        except ModuleNotFoundError as error:
+            raise MissingError(
+                self.name, f"needs the package '{error.name}'", "pip install 'isoloss[postgres]'"
+            ) from None
+        self.dialect = self._engine.dialect.name
+        if self.dialect == "sqlite":
+            event.listen(self._engine, "connect", _sqlite_pragmas)
+            event.listen(self._engine, "begin", _sqlite_begin)
+            self._reader = self._engine.execution_options(reading=True)
+        else:
+            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._reached = False
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` reads, all of it from one moment. It may be carried out again where the server was away."""
+        return self._patiently(self._reader, work)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Carry out `work` in one transaction, whole or not at all.
+
+        Where the server dies, `work` is carried out again, and the first time may have been committed with the answer
+        lost: `work` must look before it writes, so that twice is once.
+        """
+        return self._patiently(self._engine, work)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read from in pieces, all of one moment."""
+        with self.faults(), self._reader.begin() as db:
+            yield db
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """What the database says against anything, as `LedgerError`."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self._said(error) from None
+
+    def _patiently(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        deadline = None
+        with self.faults():
+            while True:
+                try:
+                    with engine.begin() as db:
+                        done = work(db)
+                    self._reached = True
+                    return done
+                except DBAPIError as error:
+                    if getattr(error.orig, "sqlstate", None) in _AGAIN:
+                        continue
+                    if self.dialect == "sqlite" or not self._reached or not _away(error):
+                        raise
+                    now = time.monotonic()
+                    if deadline is None:
+                        deadline = now + PATIENCE
+                        self.tell(f"{self.name} does not answer; trying again for up to {PATIENCE:g} s")
+                    if now > deadline:
+                        raise
+                    self._engine.dispose()
+                    time.sleep(0.1 + 0.4 * random.random())
+
+    def _said(self, error: SQLAlchemyError) -> LedgerError:
+        text = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+        for secret in self._secrets:
+            text = text.replace(secret, "...")
+        low = text.lower()
+        if "disk is full" in low or "no space left" in low or "disk i/o error" in low:
+            return LedgerError(
+                self.name, f"can't be written: {text}", "free space and run again: finished runs are kept"
+            )
+        if "not a database" in low or "malformed" in low:
+            return LedgerError(self.name, "is damaged or not a ledger", "move it away, or name another with --ledger")
+        if "readonly" in low or "read-only" in low or "unable to open" in low:
+            return LedgerError(self.name, f"can't be opened for writing: {text}", "check the path and its permissions")
+        if "locked" in low:
+            return LedgerError(
+                self.name, "is locked by another program", "close it and run again: finished runs are kept"
+            )
+        if self.dialect == "postgresql" and isinstance(error, DBAPIError) and _away(error):
+            return LedgerError(
+                self.name, f"can't be reached: {text[:300]}", "check the URL and that PostgreSQL runs there"
+            )
+        return LedgerError(self.name, text[:300], "")
+
+
+def _url_of(ledger: str, create: bool) -> URL:
+    if is_url(ledger):
+        try:
+            url = make_url(ledger)
+            backend = url.get_backend_name()
+        except (ArgumentError, ValueError):
+            raise LedgerError(shown_name(ledger), "is not a URL", f"{_KINDS}; write '@' in a word as %40") from None
+        if backend in ("postgresql", "postgres"):
+            return url.set(drivername="postgresql+psycopg")
+        if backend != "sqlite":
+            raise LedgerError(shown_name(ledger), f"'{backend[:20]}' is no database that a ledger can be", _KINDS)
+        ledger = url.database or ""
+    path = Path(ledger)
+    if not ledger or path.is_dir():
+        raise LedgerError(ledger or "--ledger", "is a folder, not a ledger", "name a file")
+    if not path.exists() and not create:
+        raise LedgerError(ledger, "no such ledger", "run a study first, or name one with --ledger")
+    if not path.parent.exists():
+        raise LedgerError(ledger, "its folder does not exist", f"mkdir -p {path.parent}")
+    return URL.create("sqlite", database=str(path))
+
+
+def _away(error: DBAPIError) -> bool:
+    """Whether the server is what failed: it can't be reached, was stopped, or is starting."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        return error.connection_invalidated or type(error).__name__ == "OperationalError"
+    return bool(state.startswith("08") or state in ("57P01", "57P02", "57P03"))
+
+
+def _sqlite_pragmas(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's own BEGIN below takes over
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=30000")
+    _write_ahead(cursor)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    # WAL: readers never wait for the writer, and a killed process leaves a whole database behind. Who opens a new file
+    # beside somebody else is refused at once, whatever the busy timeout: SQLite sees a deadlock where each waits for
+    # the other to leave the old mode.
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01 + 0.04 * random.random())
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # who means to write takes the lock at once: a reader that turned writer could find its view out of date
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

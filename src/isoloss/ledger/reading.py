@@ -1,0 +1,131 @@
+"""What is read from the run database: a study's run table, its progress, its curves."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, func, select
+
+from isoloss.ledger import schema
+from isoloss.ledger.digest import canonical_json
+from isoloss.ledger.status import ENDED
+from isoloss.runs import RunSpec
+
+if TYPE_CHECKING:  # `status` needs no data frames
+    import polars as pl
+
+
+def run_frame(db: Connection, study_id: str, name: str) -> pl.DataFrame:
+    """The run table (`isoloss.ledger.table`) of a study's ended runs, in the study's own order."""
+    import polars as pl
+
+    from isoloss.ledger.table import SCHEMA
+
+    r, m = schema.runs, schema.members
+    rows = db.execute(
+        select(
+            m.c.arm, m.c.round, m.c.rung, m.c.purpose, r.c.run_id, r.c.spec, r.c.status, r.c.qualities, r.c.resources
+        )
+        .join(r, r.c.run_id == m.c.run_id)
+        .where(m.c.study_id == study_id, m.c.status.in_(ENDED))
+        .order_by(m.c.position)
+    )
+    data = []
+    for row in rows:
+        spec = json.loads(row.spec)
+        qualities, resources = json.loads(row.qualities or "{}"), json.loads(row.resources or "{}")
+        data.append(
+            {
+                "run_id": row.run_id,
+                "study": name,
+                "arm": row.arm,
+                "algorithm": spec["algorithm"],
+                "task": spec["task"],
+                "purpose": row.purpose,
+                "round": row.round,
+                "rung": row.rung,
+                "seed": spec["seed"],
+                "cluster": RunSpec.from_dict(spec).trunk_id or row.run_id,
+                "status": row.status,
+                "choices": canonical_json(spec["choices"]),
+                "validation": qualities.get("validation"),
+                "test": qualities.get("test"),
+                **{name: value for name, (value, _) in resources.items()},
+            }
+        )
+    return pl.DataFrame(data, schema=SCHEMA)
+
+
+def progress(db: Connection, study_id: str | None = None) -> dict[str, dict[str, tuple[int, float]]]:
+    """study id -> status -> (runs, price in FLOPs), of every study or of one."""
+    m = schema.members
+    # a run that two arms have is counted once: only the first of them has its price
+    asked = select(m.c.study_id, m.c.status, func.count(m.c.price), func.sum(m.c.price))
+    if study_id is not None:
+        asked = asked.where(m.c.study_id == study_id)
+    found: dict[str, dict[str, tuple[int, float]]] = {}
+    for study, status, count, price in db.execute(asked.group_by(m.c.study_id, m.c.status)):
+        if count:
+            found.setdefault(study, {})[status] = (count, float(price))
+    return found
+
+
+def errors(db: Connection, study_id: str | None = None) -> dict[str, list[str]]:
+    """study id -> what its failed runs said, each once."""
+    r, m = schema.runs, schema.members
+    asked = select(m.c.study_id, r.c.error).distinct().join(r, r.c.run_id == m.c.run_id).where(r.c.error.is_not(None))
+    if study_id is not None:
+        asked = asked.where(m.c.study_id == study_id)
+    return _lines(db, asked)
+
+
+def notes(db: Connection, study_id: str | None = None) -> dict[str, list[str]]:
+    """study id -> faults that its runs survived, each once."""
+    n, m = schema.notes, schema.members
+    asked = select(m.c.study_id, n.c.text).distinct().join(n, n.c.run_id == m.c.run_id)
+    if study_id is not None:
+        asked = asked.where(m.c.study_id == study_id)
+    return _lines(db, asked)
+
+
+def _lines(db: Connection, asked: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for study, line in db.execute(asked):
+        found.setdefault(study, []).append(str(line))
+    return {study: sorted(lines) for study, lines in found.items()}
+
+
+def curves(db: Connection, study_id: str) -> dict[str, dict[str, list[float]]]:
+    """run id -> recorded curve, for a study's ended runs."""
+    from isoloss.ledger.records import unpack_curve
+
+    r, m = schema.runs, schema.members
+    mine = select(m.c.run_id).where(m.c.study_id == study_id)
+    rows = db.execute(select(r.c.run_id, r.c.curve).where(r.c.run_id.in_(mine), r.c.curve.is_not(None)))
+    return {row.run_id: unpack_curve(row.curve) for row in rows}
+
+
+def machine(db: Connection, study_id: str) -> list[dict[str, Any]]:
+    """Of each ended run of a study, as they ended: id, status, error, seconds by phase, environment, when it ended."""
+    r, m, e = schema.runs, schema.members, schema.environments
+    environments = {i: json.loads(data) for i, data in db.execute(select(e.c.environment_id, e.c.data))}
+    mine = select(m.c.run_id).where(m.c.study_id == study_id)
+    rows = db.execute(
+        select(r.c.run_id, r.c.spec, r.c.status, r.c.error, r.c.seconds, r.c.ended, r.c.price, r.c.environment_id)
+        .where(r.c.run_id.in_(mine), r.c.ended.is_not(None))
+        .order_by(r.c.ended, r.c.run_id)
+    )
+    return [
+        {
+            "run_id": row.run_id,
+            "algorithm": json.loads(row.spec)["algorithm"],
+            "status": row.status,
+            "error": row.error,
+            "seconds": json.loads(row.seconds or "{}"),
+            "ended": row.ended,
+            "price": row.price,
+            "environment": environments.get(row.environment_id, {}),
+        }
+        for row in rows
+    ]

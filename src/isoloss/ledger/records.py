@@ -1,0 +1,52 @@
+"""A run's record as it is stored: JSON texts, a compressed curve, and the digest of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from isoloss.ledger.digest import canonical_json, record_digest
+from isoloss.runs import Outcome
+
+
+def record_of(run_id: str, spec: str, outcome: Outcome, environment_id: str, ended: float) -> dict[str, Any]:
+    """The columns of ``runs`` that the end of a run sets; `spec` is its spec as stored, `ended` seconds since 1970."""
+    said: dict[str, Any] = {
+        "status": str(outcome.status),
+        "qualities": canonical_json(dict(outcome.qualities)),
+        "resources": canonical_json({k: [a.value, a.how] for k, a in outcome.resources.items()}),
+        "seconds": canonical_json(dict(outcome.seconds)),
+        "environment_id": environment_id,
+        "error": plain_text(outcome.error) or None,
+        "ended": ended,
+        "curve": pack_curve(outcome.curve),
+    }
+    notes = [plain_text(note) for note in outcome.notes]
+    return {**said, "owner": None, "digest": record_digest(run_id=run_id, spec=spec, notes=notes, **said)}
+
+
+def plain_text(text: str) -> str:
+    """`text` as any database can hold it: without NUL, and without halves of characters.
+
+    >>> plain_text("a" + chr(0xD800)), plain_text(chr(0)) == chr(0xFFFD)
+    ('a?', True)
+    """
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def pack_curve(curve: Mapping[str, list[float]]) -> bytes:
+    """A curve as one Arrow IPC stream, compressed."""
+    sink = pa.BufferOutputStream()
+    table = pa.table({k: pa.array(v, type=pa.float64()) for k, v in curve.items()})
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def unpack_curve(blob: bytes) -> dict[str, list[float]]:
+    """The inverse of `pack_curve`."""
+    with pa.ipc.open_stream(blob) as reader:
+        columns: dict[str, list[float]] = reader.read_all().to_pydict()
+    return columns
