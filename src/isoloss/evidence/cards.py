@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from isoloss.errors import TableError
+from isoloss.gains.portable import Portable
 from isoloss.gains.result import Index, Level, Region, Severity, Trend
 
 FORMAT = 1
@@ -80,7 +81,7 @@ class CardCost(_Part):
 
 
 class CardComparison(_Part):
-    """One comparison: its gains at the rungs, headline, verdict, and the reported runs of either arm."""
+    """One comparison: its gains at the rungs and (`portable`) anywhere, headline, verdict, and the reported runs."""
 
     innovation: str | None
     baseline: str
@@ -95,6 +96,7 @@ class CardComparison(_Part):
     diagnostics: tuple[CardDiagnostic, ...]
     costs: tuple[CardCost, ...]
     runs: dict[Literal["baseline", "candidate"], tuple[str, ...]]
+    portable: Portable | None = None  # cards of before the atlas had a slider lack it
 
     @property
     def count(self) -> int:

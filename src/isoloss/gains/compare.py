@@ -31,6 +31,7 @@ from isoloss.gains.modelled import (
     treatments,
 )
 from isoloss.gains.noise import Noise, draw_rung_means, estimate_noise
+from isoloss.gains.portable import portable
 from isoloss.gains.result import GainCurve, Interval, RungSummary, Slope
 from isoloss.gains.verdict import LEAST_RUNGS, LEAST_SPAN, Reading, verdict
 
@@ -148,6 +149,7 @@ def compare(
         level=level,
         draws=draws,
         seed=seed,
+        portable=portable(estimate),
     )
 
 

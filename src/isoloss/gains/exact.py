@@ -14,6 +14,7 @@ from scipy import stats
 from isoloss.errors import TableError
 from isoloss.gains.arms import ArmRuns
 from isoloss.gains.ladder import check_runs
+from isoloss.gains.portable import Portable, portable_ratios
 from isoloss.gains.result import Band, Crossover, Diagnostic, GainCurve, GainPoint, Interval, Region, RungSummary, Slope
 from isoloss.gains.verdict import LEAST_RUNGS, LEAST_SPAN, Reading, verdict
 
@@ -50,9 +51,11 @@ def compare_exact(
     half = t * sd / np.sqrt(n)
     ends = [(float(np.exp(g - h)), float(np.exp(g + h))) for g, h in zip(log_gain, half, strict=True)]
 
+    def budget(index: ByBudget) -> Array:
+        return log_old if index == "old" else log_old - log_gain
+
     def point(index: ByBudget, i: int) -> GainPoint:
-        x = log_old[i] if index == "old" else log_old[i] - log_gain[i]
-        return GainPoint(index, float(np.exp(x)), float(np.exp(log_gain[i])), ends[i], "measured")
+        return GainPoint(index, float(np.exp(budget(index)[i])), float(np.exp(log_gain[i])), ends[i], "measured")
 
     points = [point(index, i) for index in _INDICES for i in range(len(rungs))]
     slope = _slope(log_old, log_gain, n, sd, dof, t, reading.level)
@@ -88,6 +91,7 @@ def compare_exact(
         level=reading.level,
         draws=0,
         seed=seed,
+        portable=Portable(None, {i: portable_ratios(budget(i), log_gain, half) for i in _INDICES}, {}),
     )
 
 

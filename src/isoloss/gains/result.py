@@ -10,7 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from isoloss.gains.portable import Portable
 
 Index = Literal["old", "new", "quality"]
 Region = Literal["measured", "censored", "extrapolated", "withheld", "undefined"]
@@ -169,7 +172,7 @@ class GainCurve:
     """Everything measured about `candidate` against `baseline` along one resource.
 
     `innovation` names what the comparison measures, where the study says so; `twin`: the candidate is the baseline's
-    own copy (A/A), so that any gain is a fault or chance.
+    own copy (A/A), so that any gain is a fault or chance; `portable` reads the gain at any budget without the runs.
     """
 
     baseline: str
@@ -197,6 +200,7 @@ class GainCurve:
     elsewhere: tuple[Cost, ...] = ()
     innovation: str | None = None
     twin: bool = False
+    portable: Portable | None = None
 
 
 def to_json(value: Any) -> Any:

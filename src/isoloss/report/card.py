@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from isoloss.evidence.cards import CARD, FORMAT
 from isoloss.gains.analysis import ArmSummary, StudyResult
 from isoloss.gains.result import Diagnostic, GainCurve, GainPoint, Verdict, to_json
+
+_NUMBERS = re.compile(r'\[\s+(?:(?:-?[\d.]+(?:e[+-]?\d+)?|"-?inf"),?\s+){2,}\]')
 
 
 def card(result: StudyResult) -> dict[str, Any]:
@@ -47,9 +51,14 @@ def card(result: StudyResult) -> dict[str, Any]:
 def write_card(result: StudyResult, folder: Path) -> Path:
     """Write ``card.json`` into `folder`; its path."""
     path = folder / CARD
-    text = json.dumps(card(result), ensure_ascii=False, allow_nan=False, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(card_text(card(result)), encoding="utf-8")
     return path
+
+
+def card_text(data: Mapping[str, Any]) -> str:
+    """A card as it is filed: a field a line, lists of numbers on one."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1)
+    return _NUMBERS.sub(lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
 def _headline(verdict: Verdict) -> dict[str, Any] | None:
@@ -87,6 +96,7 @@ def _comparison(result: StudyResult, curve: GainCurve) -> dict[str, Any]:
             role: [str(r["run_id"]) for r in reported if r["arm"] == arm]
             for role, arm in zip(("baseline", "candidate"), pair, strict=True)
         },
+        **({} if curve.portable is None else {"portable": curve.portable}),
     }
 
 
