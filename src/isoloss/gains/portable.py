@@ -217,8 +217,10 @@ def _law_ends(estimate: Estimator, index: ByBudget) -> Ends:
     knots = np.unique(np.r_[near, _steps(last + FARTHEST * DECADE, last + REACH * DECADE, COARSE)])
     gains = [law.log_gain(index, knots)[1:] for law in estimate.laws]
     ends, *others = (_ends(estimate, g, g) for g in gains)
-    fan = (_digits(np.min([o[:, 0] for o in others], axis=0)), _digits(np.max([o[:, 1] for o in others], axis=0)))
-    return Ends(_digits(knots, 9), _digits(ends[:, 0]), _digits(ends[:, 1]), (), *(fan if others else ((), ())))
+    fan: tuple[tuple[float, ...], ...] = ((), ())
+    if others:
+        fan = (_digits(np.min(others, axis=0)[:, 0]), _digits(np.max(others, axis=0)[:, 1]))
+    return Ends(_digits(knots, 9), _digits(ends[:, 0]), _digits(ends[:, 1]), (), *fan)
 
 
 def _ends(estimate: Estimator, low: Array, high: Array) -> Array:
