@@ -41,6 +41,13 @@ class Optimizer(Protocol):
         """Update the parameters from their gradients."""
 
 
+def tell(optimizer: Any, what: str) -> None:
+    """Call ``optimizer.what()`` where there is such a method: most have no modes."""
+    method = getattr(optimizer, what, None)
+    if method is not None:
+        method()
+
+
 @dataclass
 class Trainee:
     """What the loop needs of one run.

@@ -15,7 +15,7 @@ from isoloss.training.accounts import MachineMeter, counted
 from isoloss.training.accumulate import Shards
 from isoloss.training.dropping import DropRule
 from isoloss.training.flops import PeriodicMeter, Work
-from isoloss.training.gradient import Trainee
+from isoloss.training.gradient import Trainee, tell
 from isoloss.training.keeper import Keeper
 from isoloss.training.step import Step, finite
 
@@ -34,10 +34,6 @@ def log_steps(steps: int, points: int = CURVE_POINTS) -> list[int]:
     """
     spaced = {round(math.exp(i / max(points - 1, 1) * math.log(steps))) for i in range(points)}
     return sorted({s for s in spaced if s >= 1} | {steps})
-
-
-def nothing() -> None:
-    """What an optimiser without modes does when told its mode."""
 
 
 def _spent(meter: PeriodicMeter, borrowed: int, done: int) -> Work:
@@ -128,7 +124,7 @@ class Member:
         machine = MachineMeter(parameters[0].device)
         look = started + LOOK_SECONDS
         model.train()
-        getattr(optimizer, "train", nothing)()
+        tell(optimizer, "train")
         rate = (lambda step: trainee.schedule(step / steps)) if trainee.stem is None else trainee.stem.rate
         past = torch.empty(0) if keeper is None else keeper.resume(meter)
 
@@ -179,7 +175,7 @@ class Member:
         qualities: dict[str, float] = {}
         if status == "finished":
             model.eval()
-            getattr(optimizer, "eval", nothing)()
+            tell(optimizer, "eval")
             with torch.no_grad():
                 qualities = {split: float(trainee.evaluate(split)) for split in self.evaluate}
             if not all(math.isfinite(q) for q in qualities.values()):

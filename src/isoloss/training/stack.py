@@ -11,8 +11,9 @@ import time
 from collections.abc import Hashable, Sequence
 
 from isoloss.runs import Outcome
+from isoloss.training.gradient import tell
 from isoloss.training.graph import Lanes, StepGraph, Untraceable
-from isoloss.training.loop import Member, nothing
+from isoloss.training.loop import Member
 
 
 def train_stack(members: Sequence[Member], key: Hashable) -> tuple[list[Outcome], str]:
@@ -66,4 +67,4 @@ def _as_pytorch(member: Member) -> None:
         p.grad = None
     optimizer = member.trainee.optimizer
     for part in getattr(optimizer, "parts", (optimizer,)):
-        getattr(part, "leave", nothing)()
+        tell(part, "leave")

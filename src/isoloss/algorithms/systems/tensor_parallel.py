@@ -18,7 +18,7 @@ from isoloss.algorithms.language.parts import feed_forwards
 from isoloss.algorithms.language.sizing import Shape
 from isoloss.errors import StudyError
 from isoloss.training.distributed import strategy
-from isoloss.training.distributed.base import Build, DeviceOptimizer, Price, Strategy, check_elementwise, clip, square
+from isoloss.training.distributed.base import Build, DeviceOptimizer, Price, Strategy, check_elementwise
 from isoloss.training.distributed.exchange import Exchange
 from isoloss.training.distributed.group import Group
 
@@ -111,17 +111,16 @@ class Parts(DeviceOptimizer):
     def __init__(
         self, inner: Optimizer, model: nn.Module, divided: list[nn.Parameter], group: Group, largest: float | None
     ) -> None:
-        super().__init__(inner, group)
+        super().__init__(inner, group, largest)
         named = {id(p) for p in divided}
-        self.divided, self.largest = divided, largest
+        self.divided = divided
         self.whole = [p for p in model.parameters() if id(p) not in named]
 
     @torch.no_grad()
     def step(self) -> None:
         """Clip and update."""
         parts, whole = ([p.grad for p in ps if p.grad is not None] for ps in (self.divided, self.whole))
-        if self.largest is not None:
-            clip([*parts, *whole], self.largest, self.group.sum_(square(parts)) + square(whole))
+        self.clip(whole, parts)
         self.inner.step()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch.nn import Parameter
 from isoloss.errors import StudyError
 from isoloss.runs import Card
 from isoloss.training.distributed.group import Group
+from isoloss.training.gradient import tell
 from isoloss.training.optimizers import optimizers
 from isoloss.training.optimizers.base import UniformPart
 
@@ -68,75 +70,86 @@ class Strategy(abc.ABC):
         """FLOPs of a step over all devices by formula, the mean over a period."""
 
 
+class OwnRows(Strategy):
+    """A strategy whose devices have rows of the batch each."""
+
+    @classmethod
+    def check(cls, choices: Any) -> None:
+        """Every device and every micro-batch gets equally many whole windows of a batch."""
+        rows, parts = choices.batch_tokens // choices.context, choices.devices * choices.pieces
+        if rows % parts:
+            what = f"{rows} windows can't be split over {choices.devices} devices and {choices.pieces} micro-batches"
+            raise StudyError("batch_tokens", what, f"try {max(rows // parts, 1) * parts * choices.context}")
+
+    def part(self, trainee: Trainee, optimizer: DeviceOptimizer) -> Trainee:
+        """`trainee` on this device's rows, updated by `optimizer`. Its loss has the value of the mean over devices, for
+        the record, and the gradient of this device's own."""
+        group, loss = self.group, trainee.loss
+
+        def rows() -> Iterator[Any]:
+            for batch in trainee.batches:  # a tuple of tensors whose first axis is the row
+                share = len(batch[0]) // group.size
+                yield tuple(part[group.rank * share : (group.rank + 1) * share] for part in batch)
+
+        def mean(batch: Any) -> torch.Tensor:
+            own = loss(batch)
+            return own + (group.recorded_mean(own) - own.detach())
+
+        return dataclasses.replace(trainee, optimizer=optimizer, batches=rows(), loss=mean, clip=None)
+
+
+class OwnState(OwnRows):
+    """One that divides the optimiser's state as well, so that it must treat each parameter by itself."""
+
+    @classmethod
+    def check(cls, choices: Any) -> None:
+        """Whole windows on every device, an elementwise optimiser."""
+        super().check(choices)
+        check_elementwise(cls.card.name, choices)
+
+    @classmethod
+    def flops(cls, price: Price, exchange: type[Exchange], choices: Any) -> float:
+        """As one device: division, clipping and update are of this device's share."""
+        return price.work + choices.devices * price.again + 3 * price.parameters + price.update
+
+
 class DeviceOptimizer(abc.ABC):
     """An optimiser as the loop sees it on one device: sends, clips, updates.
 
-    The norm that is clipped is the whole model's, so the loop's own clipping is off.
+    The norm that is clipped to `largest` is the whole model's, so the loop's own clipping is off.
     """
 
-    def __init__(self, inner: Optimizer, group: Group, period: int = 1) -> None:
-        self.inner, self.group, self.param_groups = inner, group, inner.param_groups
+    def __init__(self, inner: Optimizer, group: Group, largest: float | None, period: int = 1) -> None:
+        self.inner, self.group, self.param_groups, self.largest = inner, group, inner.param_groups, largest
         self.period = math.lcm(int(getattr(inner, "period", 1)), period)
 
     @abc.abstractmethod
     def step(self) -> None:
         """Update the parameters from this device's gradients and the others'."""
 
+    def clip(self, whole: list[torch.Tensor], parts: list[torch.Tensor] | None = None) -> None:
+        """Scale gradients in place so that the norm of the whole model's is at most `largest`. `whole` are what every
+        device has, `parts` this device's of what is divided."""
+        if self.largest is None:
+            return
+        squares = [] if parts is None else [self.group.sum_(_square(parts))]
+        squares += [_square(whole)] if whole else []
+        norm = functools.reduce(torch.add, squares).sqrt()
+        torch._foreach_mul_([*(parts or ()), *whole], (self.largest / (norm + 1e-6)).clamp_(max=1.0))
+
     def train(self) -> None:
         """Told before training."""
-        getattr(self.inner, "train", _nothing)()
+        tell(self.inner, "train")
 
     def eval(self) -> None:
         """Told before evaluation, which is not training: from here on nothing that is sent is counted."""
         self.group.counting = False
-        getattr(self.inner, "eval", _nothing)()
+        tell(self.inner, "eval")
 
 
-def _nothing() -> None:
-    """What an optimiser without modes does when told its mode."""
-
-
-def clip(gradients: list[torch.Tensor], largest: float | None, squared_norm: torch.Tensor | None = None) -> None:
-    """Scale `gradients` in place so that the norm of the whole gradient is at most `largest`.
-
-    `squared_norm`: of the whole gradient, where `gradients` are only a part of it.
-    """
-    if largest is None:
-        return
-    if squared_norm is None:
-        squared_norm = square(gradients)
-    torch._foreach_mul_(gradients, (largest / (squared_norm.sqrt() + 1e-6)).clamp_(max=1.0))
-
-
-def square(gradients: list[torch.Tensor]) -> torch.Tensor:
+def _square(gradients: list[torch.Tensor]) -> torch.Tensor:
     """The squared Euclidean norm of all of them together."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))).square()
-
-
-def own_rows(batches: Iterator[Any], group: Group) -> Iterator[Any]:
-    """This device's rows of every batch, a tuple of tensors whose first axis is the row."""
-    for batch in batches:
-        rows = len(batch[0]) // group.size
-        yield tuple(part[group.rank * rows : (group.rank + 1) * rows] for part in batch)
-
-
-def with_recorded_loss(trainee: Trainee, group: Group) -> Trainee:
-    """The same, with a loss whose value is the mean over devices and whose gradient is this device's own."""
-    loss = trainee.loss
-
-    def mean(batch: Any) -> torch.Tensor:
-        own = loss(batch)
-        return own + (group.recorded_mean(own) - own.detach())
-
-    return dataclasses.replace(trainee, loss=mean)
-
-
-def check_rows(choices: Any) -> None:
-    """Raise `StudyError` unless every device and every micro-batch gets equally many whole windows of a batch."""
-    rows, parts = choices.batch_tokens // choices.context, choices.devices * choices.pieces
-    if rows % parts:
-        what = f"{rows} windows can't be split over {choices.devices} devices and {choices.pieces} micro-batches"
-        raise StudyError("batch_tokens", what, f"try {max(rows // parts, 1) * parts * choices.context}")
 
 
 def check_elementwise(strategy: str, choices: Any) -> None:

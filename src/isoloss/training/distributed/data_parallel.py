@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from isoloss.training.distributed import strategy
-from isoloss.training.distributed.base import (
-    Build,
-    DeviceOptimizer,
-    Price,
-    Strategy,
-    check_rows,
-    clip,
-    own_rows,
-    with_recorded_loss,
-)
+from isoloss.training.distributed.base import Build, DeviceOptimizer, OwnRows, Price
 from isoloss.training.distributed.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -30,15 +20,15 @@ class Averaged(DeviceOptimizer):
     def __init__(
         self, inner: Optimizer, parameters: list[torch.nn.Parameter], exchange: Exchange, largest: float | None
     ) -> None:
-        super().__init__(inner, exchange.group)
-        self.parameters, self.exchange, self.largest = parameters, exchange, largest
+        super().__init__(inner, exchange.group, largest)
+        self.parameters, self.exchange = parameters, exchange
 
     @torch.no_grad()
     def step(self) -> None:
         """Average, clip, update."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         self.exchange.average(gradients)
-        clip(gradients, self.largest)
+        self.clip(gradients)
         self.inner.step()
 
 
@@ -49,22 +39,13 @@ class Averaged(DeviceOptimizer):
     year=2012,
     source="Dean et al. 2012 (DistBelief); synchronous: Goyal et al. 2017 (arXiv 1706.02677)",
 )
-class DataParallel(Strategy):
+class DataParallel(OwnRows):
     """The gradient of the global batch is the mean of the devices' gradients, so every device makes the same update."""
-
-    @classmethod
-    def check(cls, choices: Any) -> None:
-        """Whole windows on every device."""
-        check_rows(choices)
 
     def divide(self, trainee: Trainee, build: Build) -> Trainee:
         """Own rows; the optimiser with an average before it."""
         parameters = [p for p in trainee.model.parameters() if p.requires_grad]
-        optimizer = Averaged(trainee.optimizer, parameters, self.exchange, trainee.clip)
-        own = dataclasses.replace(
-            trainee, optimizer=optimizer, batches=own_rows(trainee.batches, self.group), clip=None
-        )
-        return with_recorded_loss(own, self.group)
+        return self.part(trainee, Averaged(trainee.optimizer, parameters, self.exchange, trainee.clip))
 
     @classmethod
     def flops(cls, price: Price, exchange: type[Exchange], choices: Any) -> float:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from isoloss.errors import StudyError
 from isoloss.training.distributed import strategy
-from isoloss.training.distributed.base import (
-    Build,
-    DeviceOptimizer,
-    Price,
-    Strategy,
-    check_rows,
-    clip,
-    own_rows,
-    with_recorded_loss,
-)
+from isoloss.training.distributed.base import Build, DeviceOptimizer, OwnRows, Price
 from isoloss.training.distributed.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -42,8 +32,8 @@ class Outer(DeviceOptimizer):
         largest: float | None,
         choices: Any,
     ) -> None:
-        super().__init__(inner, exchange.group, choices.sync_every)
-        self.parameters, self.exchange, self.largest = parameters, exchange, largest
+        super().__init__(inner, exchange.group, largest, choices.sync_every)
+        self.parameters, self.exchange = parameters, exchange
         self.every, self.lr, self.momentum = choices.sync_every, choices.outer_lr, choices.outer_momentum
         self.last, self.done = choices.steps, 0
         self.start = [p.detach().clone() for p in parameters]
@@ -52,7 +42,7 @@ class Outer(DeviceOptimizer):
     @torch.no_grad()
     def step(self) -> None:
         """An inner step, and an outer one where it is due."""
-        clip([p.grad for p in self.parameters if p.grad is not None], self.largest)
+        self.clip([p.grad for p in self.parameters if p.grad is not None])
         self.inner.step()
         self.done += 1
         if self.done % self.every == 0 or self.done == self.last:
@@ -77,25 +67,22 @@ class Outer(DeviceOptimizer):
     year=2023,
     source="Douillard et al. 2023 (DiLoCo, arXiv 2311.08105); local SGD: Stich 2019 (arXiv 1805.09767)",
 )
-class Local(Strategy):
+class Local(OwnRows):
     """Inner state (Adam's moments) stays on its device. `sync_every` 1, `outer_lr` 1, no momentum: parameter
     averaging."""
 
     @classmethod
     def check(cls, choices: Any) -> None:
         """Whole windows on every device; an optimiser whose parameters are those that it evaluates."""
-        check_rows(choices)
+        super().check(choices)
         if choices.optimizer == "schedule-free":
             raise StudyError("optimizer", "schedule-free evaluates other parameters than it trains", "use adamw")
 
     def divide(self, trainee: Trainee, build: Build) -> Trainee:
         """Own rows; the optimiser with an outer one around it."""
         parameters = [p for p in trainee.model.parameters() if p.requires_grad]
-        optimizer = Outer(trainee.optimizer, parameters, self.exchange, trainee.clip, self.choices)
-        own = dataclasses.replace(
-            trainee, optimizer=optimizer, batches=own_rows(trainee.batches, self.group), clip=None
-        )
-        return with_recorded_loss(own, self.group)
+        outer = Outer(trainee.optimizer, parameters, self.exchange, trainee.clip, self.choices)
+        return self.part(trainee, outer)
 
     @classmethod
     def flops(cls, price: Price, exchange: type[Exchange], choices: Any) -> float:

@@ -15,19 +15,7 @@ import torch.distributed as dist
 from torch.nn import Parameter
 
 from isoloss.training.distributed import strategy
-from isoloss.training.distributed.base import (
-    Build,
-    DeviceOptimizer,
-    Price,
-    Strategy,
-    check_elementwise,
-    check_rows,
-    clip,
-    own_rows,
-    square,
-    with_recorded_loss,
-)
-from isoloss.training.distributed.exchange import Exchange
+from isoloss.training.distributed.base import Build, DeviceOptimizer, OwnState
 from isoloss.training.distributed.group import Group, let_go
 
 if TYPE_CHECKING:
@@ -40,8 +28,8 @@ class Shards(DeviceOptimizer):
     def __init__(
         self, inner: Optimizer, whole: list[Any], shards: list[Parameter], group: Group, largest: float | None
     ) -> None:
-        super().__init__(inner, group)
-        self.whole, self.shards, self.largest = whole, shards, largest
+        super().__init__(inner, group, largest)
+        self.whole, self.shards = whole, shards
 
     @torch.no_grad()
     def step(self) -> None:
@@ -49,8 +37,7 @@ class Shards(DeviceOptimizer):
         for parameter, shard in zip(self.whole, self.shards, strict=True):
             shard.grad = parameter.grad.to_local()
         gradients = [s.grad for s in self.shards if s.grad is not None]
-        if self.largest is not None:
-            clip(gradients, self.largest, self.group.sum_(square(gradients)))
+        self.clip([], gradients)
         self.inner.step()
         for parameter in (*self.whole, *self.shards):
             parameter.grad = None
@@ -106,16 +93,10 @@ class _Scatter(_Gather):
     year=2019,
     source="Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054), stage 3; Zhao et al. 2023 (FSDP, arXiv 2304.11277)",
 )
-class FullySharded(Strategy):
+class FullySharded(OwnState):
     """Needs an optimiser that treats each parameter by itself."""
 
     model_divided = True
-
-    @classmethod
-    def check(cls, choices: Any) -> None:
-        """Whole windows on every device, an elementwise optimiser."""
-        check_rows(choices)
-        check_elementwise("fully-sharded", choices)
 
     def divide(self, trainee: Trainee, build: Build) -> Trainee:
         """Each child of ``model.blocks`` is gathered on its own, the rest (tables, last norm) with the model."""
@@ -138,16 +119,5 @@ class FullySharded(Strategy):
             [s for s, is_hidden in zip(shards, order, strict=True) if is_hidden],
             [s for s, is_hidden in zip(shards, order, strict=True) if not is_hidden],
         )
-        own = dataclasses.replace(
-            trainee,
-            model=Divided(model, shards),
-            optimizer=Shards(inner, whole, shards, self.group, trainee.clip),
-            batches=own_rows(trainee.batches, self.group),
-            clip=None,
-        )
-        return with_recorded_loss(own, self.group)
-
-    @classmethod
-    def flops(cls, price: Price, exchange: type[Exchange], choices: Any) -> float:
-        """As one device: division, clipping and update are of shards."""
-        return price.work + choices.devices * price.again + 3 * price.parameters + price.update
+        own = self.part(trainee, Shards(inner, whole, shards, self.group, trainee.clip))
+        return dataclasses.replace(own, model=Divided(model, shards))

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import Parameter
 
 from isoloss.training.distributed import strategy
-from isoloss.training.distributed.base import (
-    Build,
-    DeviceOptimizer,
-    Price,
-    Strategy,
-    check_elementwise,
-    check_rows,
-    clip,
-    own_rows,
-    square,
-    with_recorded_loss,
-)
-from isoloss.training.distributed.exchange import Exchange, buckets, flat, put_back
+from isoloss.training.distributed.base import Build, DeviceOptimizer, OwnState
+from isoloss.training.distributed.exchange import buckets, flat, put_back
 from isoloss.training.distributed.group import Group
 
 if TYPE_CHECKING:
@@ -60,15 +48,14 @@ class Sliced(DeviceOptimizer):
     """Reduce-scatter of gradients, update of own slices, all-gather of parameters: as many bytes as an all-reduce."""
 
     def __init__(self, inner: Optimizer, parts: list[Bucket], group: Group, largest: float | None) -> None:
-        super().__init__(inner, group)
-        self.parts, self.largest = parts, largest
+        super().__init__(inner, group, largest)
+        self.parts = parts
 
     @torch.no_grad()
     def step(self) -> None:
         """Bucket by bucket, so that no second copy of a whole gradient is held."""
         gradients = [part.reduce() for part in self.parts]
-        if self.largest is not None:
-            clip(gradients, self.largest, self.group.sum_(square(gradients)))
+        self.clip([], gradients)
         self.inner.step()
         for part in self.parts:
             part.slice.grad = None
@@ -82,28 +69,15 @@ class Sliced(DeviceOptimizer):
     year=2019,
     source="Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054), stage 1",
 )
-class ZeRO1(Strategy):
+class ZeRO1(OwnState):
     """Needs an optimiser that treats each parameter by itself."""
-
-    @classmethod
-    def check(cls, choices: Any) -> None:
-        """Whole windows on every device, an elementwise optimiser."""
-        check_rows(choices)
-        check_elementwise("zero-1", choices)
 
     def divide(self, trainee: Trainee, build: Build) -> Trainee:
         """Own rows; an optimiser of slices in place of the whole one."""
-        own = dataclasses.replace(trainee, batches=own_rows(trainee.batches, self.group), clip=None)
         hidden = {id(p) for p in trainee.model.matrices()}  # type: ignore[operator]
         parts: list[list[Bucket]] = []
         for wanted in (True, False):
             mine = [p for p in trainee.model.parameters() if p.requires_grad and (id(p) in hidden) is wanted]
             parts.append([Bucket(bucket, self.group) for bucket in buckets(mine)])  # type: ignore[arg-type]
         inner = build([b.slice for b in parts[0]], [b.slice for b in parts[1]])
-        own.optimizer = Sliced(inner, [*parts[0], *parts[1]], self.group, trainee.clip)
-        return with_recorded_loss(own, self.group)
-
-    @classmethod
-    def flops(cls, price: Price, exchange: type[Exchange], choices: Any) -> float:
-        """As one device: division, clipping and update are of slices."""
-        return price.work + choices.devices * price.again + 3 * price.parameters + price.update
+        return self.part(trainee, Sliced(inner, [*parts[0], *parts[1]], self.group, trainee.clip))
