@@ -90,6 +90,33 @@ class Ridge(Algorithm):
 """
 
 
+#: A small study trained by gradient: a network without and with turned images. RATES stands for learning rates to try;
+#: a test may add tables.
+TURNED_STUDY = """
+name = "turned"
+question = "How many labels do turned images save?"
+[task]
+name = "geometry/rotated-digits"
+[ladder]
+resource = "labels"
+rungs = [64, 128]
+step_rule = { kind = "constant", value = 60 }
+[report]
+seeds = 2
+[[comparisons]]
+baseline = "plain"
+candidate = "turned"
+[arms.plain]
+algorithm = "geometry/cnn"
+settings = { width = 4 }
+sweep = { lr = { values = RATES } }
+[arms.turned]
+algorithm = "geometry/cnn-augmented"
+settings = { width = 4 }
+sweep = { lr = { values = RATES } }
+"""
+
+
 @pytest.fixture
 def ridge(tmp_path: Path) -> Path:
     """Path of a study file beside its plug-in."""

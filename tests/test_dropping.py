@@ -15,36 +15,10 @@ from isoloss.planning.tuning import Tuning, rows_by_id
 from isoloss.runs import Context, Drop, RunSpec
 from isoloss.tasks import tasks
 from isoloss.training.dropping import FIRST, DropRule
+from tests.conftest import TURNED_STUDY
 
-STUDY = """
-name = "dropping"
-question = "Is a trial that is far behind given up?"
-[task]
-name = "geometry/rotated-digits"
-[ladder]
-resource = "labels"
-rungs = [64, 128]
-step_rule = { kind = "constant", value = 60 }
-[tuning]
-seeds = 1
-widen = false
-drop = 0.2
-[report]
-seeds = 2
-[[comparisons]]
-baseline = "plain"
-candidate = "turned"
-[arms.plain]
-algorithm = "geometry/cnn"
-settings = { width = 8 }
-[arms.plain.sweep.lr]
-values = [1e-6, 1e-2, 2e-2]
-[arms.turned]
-algorithm = "geometry/cnn-augmented"
-settings = { width = 8 }
-[arms.turned.sweep.lr]
-values = [1e-6, 1e-2, 2e-2]
-"""
+#: The first rate learns nothing.
+STUDY = TURNED_STUDY.replace("RATES", "[1e-6, 1e-2, 2e-2]") + "[tuning]\nseeds = 1\nwiden = false\ndrop = 0.2\n"
 
 
 def spec_of(**changes):

@@ -24,6 +24,7 @@ from isoloss.training.loop import Member  # noqa: E402
 from isoloss.training.optimizers.adam import FusedAdam  # noqa: E402
 from isoloss.training.optimizers.sgd import MomentumSGD  # noqa: E402
 from isoloss.training.stack import train_stack  # noqa: E402
+from tests.conftest import TURNED_STUDY  # noqa: E402
 
 COMPILED = {"dtype": "float32", "compiled": True, "stack": 1}
 
@@ -210,35 +211,7 @@ def test_a_stack_that_does_not_fit_is_halved_and_says_so(monkeypatch):
     assert all("stacks of 2" in o.notes[0] for o in outcomes)
 
 
-STUDY = """
-name = "stacked"
-question = "Is a study of stacks the same however often it is stopped?"
-[task]
-name = "geometry/rotated-digits"
-[ladder]
-resource = "labels"
-rungs = [64, 128]
-step_rule = { kind = "constant", value = 40 }
-[numerics]
-compiled = true
-[tuning]
-widen = false
-[report]
-seeds = 2
-[[comparisons]]
-baseline = "plain"
-candidate = "turned"
-[arms.plain]
-algorithm = "geometry/cnn"
-settings = { width = 4 }
-[arms.plain.sweep.lr]
-values = [1e-3, 1e-2]
-[arms.turned]
-algorithm = "geometry/cnn-augmented"
-settings = { width = 4 }
-[arms.turned.sweep.lr]
-values = [1e-3, 1e-2]
-"""
+STUDY = TURNED_STUDY.replace("RATES", "[1e-3, 1e-2]") + "[tuning]\nwiden = false\n[numerics]\ncompiled = true\n"
 
 
 @pytest.mark.slow
