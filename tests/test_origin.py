@@ -23,12 +23,13 @@ from isoloss.evidence.cards import of_innovation
 from isoloss.evidence.claims import CHECKS, claims, constants, evidence_rows, published_law, read_constants
 from isoloss.gains import compare
 from isoloss.gains.phantoms import SeedNoise, budgets_of, phantom
+from isoloss.origin.accounts import Account
 from isoloss.origin.consistent import allocation_curve, consistent
 from isoloss.origin.distribution import claim_rows, jump_tests, largest_piece
 from isoloss.origin.growth import benefits, effective, growth
 from isoloss.origin.neighbours import neighbours
 from isoloss.origin.published import budget_of, published
-from isoloss.origin.result import Account, Origin
+from isoloss.origin.result import Origin
 from isoloss.origin.uncertain import totals
 from isoloss.origin.what_if import what_if
 from isoloss.reproduce.gundlach import Fit

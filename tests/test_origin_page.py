@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from isoloss.gains.result import to_json
-from isoloss.origin.result import Claim, Note, Origin, Specification, Uncertain
+from isoloss.origin.result import Note, Origin
+from isoloss.origin.spread import Claim, Specification, Uncertain
 from isoloss.report import words
 from isoloss.report.figures.origin import factor, segments
 from isoloss.report.figures.origin_spread import figure_specifications

@@ -9,7 +9,7 @@ import numpy as np
 from isoloss.evidence.claims import constants, published_law, published_laws
 from isoloss.gains.function import from_constant, from_formula
 from isoloss.laws.frontier_law import FrontierLaw, PowerAllocation, allocation_gain, frontier_law
-from isoloss.origin.result import (
+from isoloss.origin.accounts import (
     Account,
     Allocation,
     AllocationByLaw,

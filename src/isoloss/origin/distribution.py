@@ -11,9 +11,10 @@ from scipy import stats
 
 from isoloss.evidence.cards import CardComparison, FiledCard, of_innovation
 from isoloss.evidence.claims import claims, constants
+from isoloss.origin.accounts import Account
 from isoloss.origin.consistent import consistent
 from isoloss.origin.published import published
-from isoloss.origin.result import Account, Claim, Distribution, JumpTest, SingleGain
+from isoloss.origin.spread import Claim, Distribution, JumpTest, SingleGain
 from isoloss.origin.stack import value
 
 Array = NDArray[np.float64]

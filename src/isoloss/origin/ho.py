@@ -22,7 +22,7 @@ from isoloss.errors import TableError
 from isoloss.ledger.columns import listed, plain_name
 from isoloss.ledger.external import numeric, read_frame
 from isoloss.origin.neighbours import ho_rate
-from isoloss.origin.result import Neighbour
+from isoloss.origin.spread import Neighbour
 
 Array = NDArray[np.float64]
 PENALTY = 0.0025

@@ -6,7 +6,7 @@ import numpy as np
 
 from isoloss.evidence.claims import claims, constants
 from isoloss.origin.published import published
-from isoloss.origin.result import Neighbour
+from isoloss.origin.spread import Neighbour
 from isoloss.origin.stack import value
 
 

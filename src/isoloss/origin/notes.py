@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoloss.origin.result import Account, Benefit, Consistent, Growth, Note, Published, Uncertain
+from isoloss.origin.accounts import Account, Consistent, Published
+from isoloss.origin.result import Benefit, Growth, Note
+from isoloss.origin.spread import Uncertain
 from isoloss.origin.stack import value
 
 

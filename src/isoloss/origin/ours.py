@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from isoloss.evidence.cards import CardArm, CardComparison, FiledCard, of_innovation
-from isoloss.origin.result import LadderPoint, OurGain, OurLadder, OurRung
+from isoloss.origin.accounts import LadderPoint
+from isoloss.origin.result import OurGain, OurLadder, OurRung
 from isoloss.origin.stack import law_gain, value
 
 #: Innovations by name, and the two published laws whose gain each of them measures.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.origin.result import Account, Published
+from isoloss.origin.accounts import Account, Published
 from isoloss.origin.stack import account, after, factors, pieces, value
 
 PERIODS = ((2012, 2023), (2013, 2025))

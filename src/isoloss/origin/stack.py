@@ -20,7 +20,8 @@ from isoloss.gains.chain import GainChain, before, chain_at, log_shares
 from isoloss.gains.function import ByBudget, GainFunction, from_constant, from_laws
 from isoloss.gains.measured import quantile_interval
 from isoloss.gains.result import Interval
-from isoloss.origin.result import Account, Composition, Factor, Kind, Law, Step
+from isoloss.origin.accounts import Account, Composition, Kind, Step
+from isoloss.origin.ingredients import Factor, Law
 
 Array = NDArray[np.float64]
 

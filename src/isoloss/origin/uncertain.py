@@ -12,7 +12,8 @@ import numpy as np
 from isoloss.errors import MissingError
 from isoloss.evidence.fetch import cache_folder, public_tables
 from isoloss.laws.joint import fit_joint
-from isoloss.origin.result import Interval, Specification, Uncertain
+from isoloss.origin.accounts import Interval
+from isoloss.origin.spread import Specification, Uncertain
 from isoloss.origin.stack import factors, value
 from isoloss.reproduce import gundlach
 from isoloss.reproduce.gundlach import Curve, Fit

@@ -8,8 +8,9 @@ import numpy as np
 
 from isoloss.errors import TableError, UnknownNameError
 from isoloss.evidence.claims import published_law
+from isoloss.origin.accounts import Composition
 from isoloss.origin.consistent import INDEXES
-from isoloss.origin.result import AddedCurve, Composition, Ingredients, WhatIf
+from isoloss.origin.ingredients import AddedCurve, Ingredients, WhatIf
 from isoloss.origin.stack import (
     ASKED,
     BALANCE,

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from isoloss.origin.result import Account, Interval, Origin
+from isoloss.origin.accounts import Account, Interval
+from isoloss.origin.result import Origin
 from isoloss.report import words
 
 _WIDEST = 100

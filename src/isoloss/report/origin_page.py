@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.gains.result import to_json
-from isoloss.origin.result import Account, Origin, OurLadder
+from isoloss.origin.accounts import Account
+from isoloss.origin.result import Origin, OurLadder
 from isoloss.origin.stack import EXPERTS, TRANSFORMER
 from isoloss.report import origin_tables as sheets
 from isoloss.report import words

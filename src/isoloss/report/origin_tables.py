@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from isoloss.origin.result import (
-    Account,
-    Allocation,
-    Benefit,
-    Claim,
-    Combined,
-    EffectiveCompute,
-    Growth,
-    JumpTest,
-    LadderPoint,
-    Neighbour,
-    Origin,
-    OurLadder,
-    SingleGain,
-    Specification,
-)
+from isoloss.origin.accounts import Account, Allocation, Combined, LadderPoint
+from isoloss.origin.result import Benefit, EffectiveCompute, Growth, Origin, OurLadder
+from isoloss.origin.spread import Claim, JumpTest, Neighbour, SingleGain, Specification
 from isoloss.report import words
 from isoloss.report.figures.origin import INDEX_TITLES, factor, told
 from isoloss.report.tables import Sheet

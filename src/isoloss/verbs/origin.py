@@ -12,7 +12,8 @@ from isoloss.errors import TableError
 if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     from isoloss.gains.result import GainCurve
     from isoloss.laws.frontier_law import PowerAllocation
-    from isoloss.origin.result import Allocation, Origin
+    from isoloss.origin.accounts import Allocation
+    from isoloss.origin.result import Origin
     from isoloss.origin.stack import Piece
 
     Added = GainCurve | str | os.PathLike[str] | float

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from isoloss.origin.result import Account, Allocation, Benefit, Growth, LadderPoint
+from isoloss.origin.accounts import Account, Allocation, LadderPoint
+from isoloss.origin.result import Benefit, Growth
 from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.canvas import Figure, lean

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from isoloss.origin.result import Claim, SingleGain, Specification
+from isoloss.origin.spread import Claim, SingleGain, Specification
 from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.canvas import Figure, lean
