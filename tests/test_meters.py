@@ -13,12 +13,13 @@ F = torch.nn.functional
 
 from isoloss.algorithms import Rung, algorithms  # noqa: E402
 from isoloss.evidence.claims import constants  # noqa: E402
+from isoloss.machine import process_peak  # noqa: E402
 from isoloss.tasks import tasks  # noqa: E402
 from isoloss.training import energy, flops, rate  # noqa: E402
 from isoloss.training.energy import EnergyMeter, modelled_joules  # noqa: E402
 from isoloss.training.flops import FlopCounter, PeriodicMeter, Work  # noqa: E402
 from isoloss.training.formulas import CELL_FLOPS, flops_of  # noqa: E402
-from isoloss.training.memory import LiveTensors, process_peak  # noqa: E402
+from isoloss.training.memory import LiveTensors  # noqa: E402
 from isoloss.training.rate import known_rates, matmul_rate  # noqa: E402
 
 aten = torch.ops.aten

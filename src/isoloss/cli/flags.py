@@ -30,7 +30,7 @@ ResultsFlag = Annotated[
     Path | None, typer.Option("--results", help="Folder of study cards (card.json). Default: results in this folder.")
 ]
 WorkersFlag = Annotated[
-    int | None, typer.Option("--workers", "-j", min=1, help="Worker processes, one thread each. Default: one a core.")
+    int | None, typer.Option("--workers", "-j", min=1, help="Runs at a time, one thread each. Default: one a core.")
 ]
 ResourceFlag = Annotated[str | None, typer.Option(help="Column of the resource that is scaled (FLOPs, tokens, ...).")]
 QualityFlag = Annotated[str | None, typer.Option(help="Column of the quality reached (loss, error, ...).")]
@@ -52,13 +52,6 @@ FloorFlag = Annotated[str, typer.Option("--floor", help="Irreducible quality: sh
 BaselineFlag = Annotated[str, typer.Option("--baseline", "-b", help="The arm to improve on.", show_default=False)]
 
 
-class Engine(StrEnum):
-    """Where runs run."""
-
-    local = "local"
-    launched = "launched"
-
-
 class Kind(StrEnum):
     """What can be listed."""
 
@@ -68,6 +61,7 @@ class Kind(StrEnum):
     resources = "resources"
     studies = "studies"
     evidence = "evidence"
+    engines = "engines"
 
 
 class Composition(StrEnum):

@@ -8,15 +8,21 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from isoloss.cli.flags import Engine, JsonFlag, Kind, LedgerFlag, OutFlag, StudyPath, WorkersFlag
+from isoloss.cli.flags import JsonFlag, Kind, LedgerFlag, OutFlag, StudyPath, WorkersFlag
 from isoloss.cli.frame import app, errors, print_json, screen
+from isoloss.cli.parse import pairs
 
 
 @app.command()
 def run(
     study: StudyPath,
     workers: WorkersFlag = None,
-    engine: Annotated[Engine, typer.Option(help="Where runs run.")] = Engine.local,
+    engine: Annotated[str, typer.Option(help="Where runs run: local, ray, slurm, launched (isoloss list engines).")] = (
+        "local"
+    ),
+    engine_option: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE for the engine, such as partition=gpu (repeatable).")
+    ] = None,
     ledger: LedgerFlag = None,
     out: OutFlag = Path("reports"),
     device: Annotated[
@@ -35,10 +41,18 @@ def run(
     from isoloss.report import print_result
     from isoloss.report.live import LiveProgress
 
+    options = pairs("--engine-option", engine_option, "partition=gpu")
     try:
         with stoppable(), LiveProgress(errors()) as live:
             result, page = api.run(
-                study, workers=workers, engine=engine.value, ledger=ledger, out=out, device=device, observer=live
+                study,
+                workers=workers,
+                engine=engine,
+                engine_options=options,
+                ledger=ledger,
+                out=out,
+                device=device,
+                observer=live,
             )
     except KeyboardInterrupt as signalled:  # caught here: typer would call it "Aborted"
         said = "Finished runs and checkpoints are kept; the same command goes on from there."
@@ -107,7 +121,7 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.algorithms,
     as_json: JsonFlag = False,
 ) -> None:
-    """List what can be named: algorithms, tasks, laws, resources, studies; or the published evidence that ships."""
+    """List what can be named: algorithms, tasks, laws, resources, studies, engines; or the evidence that ships."""
     from isoloss import api
     from isoloss.report.plans import print_list
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from isoloss.errors import LedgerError
 from isoloss.execution.engine import Ended, Job, RunEngine
+from isoloss.execution.packing import Peaks
 from isoloss.ledger.store import LEASE, Ledger, new_owner
 from isoloss.ledger.table import RunTable
 from isoloss.planning.plan import Plan
@@ -34,6 +35,9 @@ class Observer(Protocol):
     def waiting(self, others: int) -> None:
         """`others` runs are being trained by another driver on this ledger."""
 
+    def notice(self, text: str) -> None:
+        """The engine has something to say, in a line."""
+
 
 @dataclass
 class _Silent:
@@ -42,6 +46,8 @@ class _Silent:
     def ended(self, ended: Ended, price: float) -> None: ...
 
     def waiting(self, others: int) -> None: ...
+
+    def notice(self, text: str) -> None: ...
 
 
 def drive(
@@ -55,6 +61,7 @@ def drive(
     observer = observer or _Silent()
     owner = new_owner()
     heart = _Heartbeat(ledger, owner)
+    peaks = Peaks()
     started = False
     try:
         while True:
@@ -68,8 +75,10 @@ def drive(
                 engine.start(plugins)
                 heart.start()
                 started = True
+            # at first, what other studies left here of the same runs
+            peaks.learn_table(table if table.frame.height else ledger.table(study))
             observer.round(plan, sum(r.flops for _, r in wanted))
-            _round(study, plan, ledger, engine, owner, observer)
+            _round(study, plan, ledger, engine, owner, observer, peaks)
             heart.check()
     finally:
         heart.stop()
@@ -77,7 +86,9 @@ def drive(
             _end(ledger, engine, owner)
 
 
-def _round(study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: str, observer: Observer) -> None:
+def _round(
+    study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: str, observer: Observer, peaks: Peaks
+) -> None:
     prices = {r.spec.run_id: r.flops for r in plan.runs}
     open_ids = set(prices)
     stacks = [frozenset(spec.run_id for spec in stack) for stack in plan.stacks]
@@ -91,7 +102,7 @@ def _round(study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: s
         free = engine.slots + 1 - running
         for ids in ledger.claim(study, owner, free, ids_of) if free > 0 else []:
             specs = stack_of[min(ids)]
-            engine.submit(Job(specs, tuple(_reference(spec, ledger) for spec in specs)))
+            engine.submit(Job(specs, tuple(_reference(spec, ledger) for spec in specs), peaks.of(specs)))
             claimed |= ids
             running += 1
         if running == 0:
@@ -100,8 +111,12 @@ def _round(study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: s
                 observer.waiting(len(open_ids))
                 engine.collect(0.5)
             continue
-        for job in engine.collect(1.0):
+        back = engine.collect(1.0)
+        for line in engine.notices():
+            observer.notice(line)
+        for job in back:
             running -= 1
+            peaks.learn(job)
             mine = [e for e in job if e.spec.run_id in claimed]  # a stack is trained whole, whoever had some of it
             claimed -= {e.spec.run_id for e in mine}
             lost.update(e.spec.run_id for e in mine if e.lost)

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from isoloss.execution.engine import Ended, Job
-from isoloss.execution.local import LocalEngine
-from isoloss.execution.worker import carry_out
+from isoloss.execution.engine import Asked, Ended, EngineOptions, Job
+from isoloss.execution.engines import engine
+from isoloss.execution.worker import carry_out, forget_checkpoint
 from isoloss.registry import load_plugin
 from isoloss.runs import RunSpec
 from isoloss.training.distributed.launch import join
@@ -25,10 +25,23 @@ from isoloss.training.distributed.launch import join
 BETWEEN_JOBS = datetime.timedelta(days=7)
 
 
+@engine("launched")
 class LaunchedEngine:
     """Tells the other processes what to do, and does it with them. Raises `StudyError` outside of a launcher."""
 
+    summary = "all processes that torchrun, srun or Ray Train has started, together on one run at a time"
     slots = 1
+
+    class Options(EngineOptions):
+        """None: the launcher has them."""
+
+    @classmethod
+    def open(cls, asked: Asked) -> LaunchedEngine:
+        """The engine in the first process; each other one follows it here, and ends when it does."""
+        if not is_first():
+            follow()
+            raise SystemExit(0)
+        return cls()
 
     def __init__(self) -> None:
         self._channel = _channel()
@@ -56,8 +69,12 @@ class LaunchedEngine:
         return [[Ended(s, o, environment) for s, o in zip(job.specs, outcomes, strict=True)]]
 
     def recorded(self, spec: RunSpec) -> None:
-        """As in the local engine."""
-        LocalEngine(1).recorded(spec)
+        """Remove the run's checkpoint."""
+        forget_checkpoint(spec.run_id)
+
+    def notices(self) -> list[str]:
+        """Nothing."""
+        return []
 
     def stop(self) -> None:
         """Let the other processes end; a second time nothing is left to do."""

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -23,30 +24,53 @@ from platformdirs import user_cache_dir
 from isoloss.errors import StudyError
 from isoloss.execution.engine import Job
 from isoloss.execution.signals import heed, leave
-from isoloss.machine import processor
-from isoloss.runs import Context, Outcome, Stop, Stopped
+from isoloss.machine import process_peak, processor, restart_process_peak
+from isoloss.runs import Amount, Context, Outcome, Stop, Stopped
 from isoloss.tasks.base import Task
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+PEAK = "process_peak_bytes"
 
 #: How this process, once it is a worker, is told to end.
 _stop = Stop()
 
 
-def prepare(driver: int, plugins: Sequence[Path]) -> None:
+def prepare(driver: int, plugins: Sequence[Path], device: str, number: int) -> None:
     """Set a fresh worker process up: one thread, told to stop by SIGTERM alone, gone when the driver is.
 
-    `driver` is the driver's process id.
+    `driver` is the driver's process id; of several GPUs, worker `number` takes its own by turns.
     """
     heed(_stop)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     threading.Thread(target=_leave_with, args=(driver,), daemon=True).start()
     use_one_thread()
+    os.environ["ISOLOSS_DEVICE"] = by_turns(device, number)
     from isoloss.registry import load_plugin
 
     for path in plugins:
         load_plugin(path)
+
+
+def by_turns(device: str, number: int) -> str:
+    """The device of worker `number`: where ``auto`` or ``cuda`` leaves a choice among n GPUs, GPU `number` mod n."""
+    if device not in ("auto", "cuda"):
+        return device
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return device
+    seen = torch.cuda.device_count()
+    return f"cuda:{number % seen}" if seen > 1 else device
+
+
+def work(job: Job) -> tuple[list[Outcome], dict[str, Any]]:
+    """`carry_out` in a worker of the local engine: one that was told to stop, and did, leaves."""
+    try:
+        return carry_out(job)
+    except Stopped:
+        leave()
 
 
 def _leave_with(driver: int) -> None:
@@ -67,29 +91,34 @@ def use_one_thread() -> None:
 
 
 def carry_out(job: Job) -> tuple[list[Outcome], dict[str, Any]]:
-    """Train the runs of `job`; an exception becomes a ``failed`` outcome with its last line as the error.
-
-    Runs that were told to stop, and did, end this process.
-    """
+    """Train the runs of `job`; an exception becomes a ``failed`` outcome with its last line as the error. Raises
+    `Stopped` where the runs were told to stop, and did."""
     from isoloss.algorithms import algorithms
     from isoloss.tasks import tasks
     from isoloss.training.faults import is_out_of_memory, out_of_memory_line
 
+    restart_process_peak()
     try:
         first = job.specs[0]
         task_class = tasks.get(first.task)
         task = _task(task_class, json.dumps(dict(first.task_options), sort_keys=True))
         contexts = [replace(context(), reference=curve) for curve in job.references]
         outcomes = algorithms.get(first.algorithm)().run_together(task, job.specs, contexts)
-    except Stopped:
-        leave()
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
         what = out_of_memory_line(error) if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
         said = " ".join(f"{what} ({place})".split())
         outcomes = [Outcome("failed", {}, {}, {}, error=said[:500])] * len(job.specs)
-    return outcomes, environment()
+    return [_with_peak(outcome) for outcome in outcomes], environment()
+
+
+def _with_peak(outcome: Outcome) -> Outcome:
+    # what the training loop says itself is kept
+    peak = process_peak()
+    if peak is None or PEAK in outcome.resources or outcome.status == "failed":
+        return outcome
+    return replace(outcome, resources={**outcome.resources, PEAK: Amount(float(peak), "measured")})
 
 
 @cache
@@ -117,6 +146,14 @@ def context() -> Context:
     cache_folder = Path(os.environ.get("ISOLOSS_CACHE") or user_cache_dir("isoloss"))
     device = os.environ.get("ISOLOSS_DEVICE") or "auto"
     return Context(device=device, cache=cache_folder, stop=_stop, checkpoint_seconds=seconds)
+
+
+def forget_checkpoint(run_id: str) -> None:
+    """Remove what a run left on this machine to go on from, and what an attempt that was killed left of it."""
+    path = context().checkpoint(run_id)
+    for file in path.parent.glob(f"{run_id}.*") if path is not None else ():
+        with suppress(OSError):
+            file.unlink()
 
 
 def environment() -> dict[str, Any]:

@@ -92,6 +92,10 @@ class LiveProgress:
         if self._task is not None:
             self._progress.update(self._task, trouble=f"waiting for {others} runs of another isoloss run")
 
+    def notice(self, text: str) -> None:
+        """The engine has something to say."""
+        self._console.print(escape(text), highlight=False, soft_wrap=True)
+
     def _close(self) -> None:
         if self._task is not None:
             task = next(t for t in self._progress.tasks if t.id == self._task)

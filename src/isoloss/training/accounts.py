@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
+from isoloss.machine import process_peak, restart_process_peak
 from isoloss.runs import Amount
 from isoloss.training.energy import EnergyMeter, modelled_joules
 from isoloss.training.flops import PeriodicMeter, Work
-from isoloss.training.memory import process_peak, restart_process_peak
 from isoloss.training.rate import matmul_rate
 
 

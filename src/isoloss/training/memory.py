@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -127,19 +124,3 @@ class LiveTensors:
     def _gone(self, key: int, _: Any) -> None:
         amount, *_ = self._held.pop(key, (0,))
         self.bytes -= amount
-
-
-def restart_process_peak() -> None:
-    """Let the process's measured peak begin anew (Linux; elsewhere it goes on from the start of the process)."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def process_peak() -> int | None:
-    """Most resident memory of this process in bytes, interpreter and libraries included; None where nobody says."""
-    try:
-        import resource
-    except ImportError:  # not a Unix
-        return None
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used if sys.platform == "darwin" else 1024 * used

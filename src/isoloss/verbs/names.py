@@ -12,7 +12,7 @@ from isoloss.study import read_study
 
 
 def known(kind: str) -> list[dict[str, Any]]:
-    """What there is of `kind`: algorithms, tasks, laws, resources, studies or evidence, as rows for a table."""
+    """What there is of `kind` (algorithms, tasks, laws, resources, studies, engines, evidence), as rows for a table."""
     if kind in ("algorithms", "tasks"):
         from isoloss.algorithms import algorithms
         from isoloss.tasks import tasks
@@ -38,13 +38,31 @@ def known(kind: str) -> list[dict[str, Any]]:
         from isoloss.runs import RESOURCES
 
         return [{"name": n, "unit": u, "summary": s} for n, (u, s) in RESOURCES.items()]
+    if kind == "engines":
+        return _engines()
     if kind == "studies":
         return _studies()
     if kind == "evidence":
         from isoloss.evidence.claims import evidence_rows
 
         return evidence_rows()
-    raise UnknownNameError("list", "kind", kind, ("algorithms", "tasks", "laws", "resources", "studies", "evidence"))
+    kinds = ("algorithms", "tasks", "laws", "resources", "studies", "engines", "evidence")
+    raise UnknownNameError("list", "kind", kind, kinds)
+
+
+def _engines() -> list[dict[str, Any]]:
+    from isoloss.execution.engines import engines
+
+    rows = []
+    for name in engines.names():
+        try:
+            cls = engines.get(name)
+        except MissingError as error:
+            rows.append({"name": name, "summary": f"({error.remedy})", "options": ""})
+            continue
+        options = ", ".join(f"{key} ({field.description})" for key, field in cls.Options.model_fields.items())
+        rows.append({"name": name, "summary": cls.summary, "options": options or "none"})
+    return rows
 
 
 def _studies() -> list[dict[str, Any]]:

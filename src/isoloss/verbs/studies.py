@@ -15,13 +15,10 @@ from isoloss.errors import IsolossError, StudyError
 from isoloss.study import Study, check_names, read_study
 
 if TYPE_CHECKING:  # each verb imports what it needs, so that workers start before statistics are loaded
-    from isoloss.execution.engine import RunEngine
     from isoloss.gains.analysis import StudyResult
     from isoloss.planning.price import PlanSummary
 
 REPORTS = "reports"
-#: Where runs can run: worker processes of this machine, or those that torchrun, srun or Ray Train has started.
-ENGINES = ("local", "launched")
 #: Seconds into a run after which the driver loads the analysis: by then the workers are loaded and training.
 PRELOAD_AFTER = 8.0
 
@@ -61,6 +58,7 @@ def run(
     *,
     workers: int | None = None,
     engine: str = "local",
+    engine_options: Mapping[str, str] | None = None,
     ledger: str | None = None,
     out: str | os.PathLike[str] = REPORTS,
     device: str | None = None,
@@ -68,35 +66,24 @@ def run(
 ) -> tuple[StudyResult, Path]:
     """Run all rounds of a study (what the ledger holds is not trained again), analyse, write the page.
 
-    `device`: ``cpu``, ``cuda`` or ``cuda:N``; left out, ``ISOLOSS_DEVICE``, or a GPU where there is one. Returns the
-    result and the page's path. Raises `StudyError`, `LedgerError`, `MissingError`.
+    `engine` and `engine_options`: where runs run, as ``isoloss list engines`` has them; `workers`: runs at a time, left
+    out the engine's choice. `device`: ``cpu``, ``cuda`` or ``cuda:N``; left out, ``ISOLOSS_DEVICE``, or a GPU where
+    there is one. Returns the result and the page's path. Raises `StudyError`, `LedgerError`, `MissingError`.
     """
-    if engine not in ENGINES:
-        raise StudyError(f"--engine {engine}", "unknown engine", f"known: {', '.join(ENGINES)}")
+    from isoloss.execution.engines import open_engine
+
     opened, url, began = open_study(path), ledger_url(ledger), time.time()
-    workers = workers or os.cpu_count() or 1
     device = device or os.environ.get("ISOLOSS_DEVICE") or "auto"
     if device not in ("auto", "cpu"):  # asked for by name: its absence is said before anything runs
         from isoloss.training.placement import choose_device
 
         choose_device(device)
-    local: RunEngine
-    if engine == "launched":
-        from isoloss.execution.launched import LaunchedEngine, follow, is_first
-
-        if not is_first():
-            follow()
-            raise SystemExit(0)
-        local = LaunchedEngine()
-    else:
-        from isoloss.execution.local import LocalEngine
-
-        local = LocalEngine(workers, device)
+    chosen = open_engine(engine, workers=workers, device=device, options=engine_options, folder=Path(out))
     later = threading.Timer(PRELOAD_AFTER, _preload)
     later.daemon = True
     try:
         if "://" not in url and not Path(url).exists():
-            local.start(opened.plugins)  # a new ledger: there is work, so workers load while the driver does
+            chosen.start(opened.plugins)  # a new ledger: there is work, so workers load while the driver does
         from isoloss.execution.driver import drive
         from isoloss.ledger.store import Ledger
 
@@ -104,15 +91,15 @@ def run(
         try:
             later.start()
             store.open_study(opened.study, opened.text, str(opened.path))
-            drive(opened.study, store, local, opened.plugins, observer)
+            drive(opened.study, store, chosen, opened.plugins, observer)
             later.cancel()
             wall = time.time() - began
-            return _report(opened, store, Path(out), {"wall_seconds": wall, "workers": workers})
+            return _report(opened, store, Path(out), {"wall_seconds": wall, "workers": chosen.slots})
         finally:
             store.close()
     finally:
         later.cancel()
-        local.stop()
+        chosen.stop()
 
 
 def _preload() -> None:
