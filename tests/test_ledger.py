@@ -50,6 +50,9 @@ class InProcess:
         outcomes, environment = carry_out(job)
         return [[Ended(s, o, environment) for s, o in zip(job.specs, outcomes, strict=True)]]
 
+    def notices(self):
+        return []
+
     def recorded(self, spec):
         pass
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from isoloss.execution.engine import Asked, Ended, EngineOptions, Job
 from isoloss.execution.engines import engine
-from isoloss.execution.worker import carry_out, forget_checkpoint
+from isoloss.execution.worker import carry_out, check_device, forget_checkpoint
 from isoloss.registry import load_plugin
 from isoloss.runs import RunSpec
 from isoloss.training.distributed.launch import join
@@ -38,6 +38,7 @@ class LaunchedEngine:
     @classmethod
     def open(cls, asked: Asked) -> LaunchedEngine:
         """The engine in the first process; each other one follows it here, and ends when it does."""
+        check_device(asked.device)
         if not is_first():
             follow()
             raise SystemExit(0)

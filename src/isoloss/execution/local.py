@@ -20,7 +20,7 @@ from pydantic import Field
 from isoloss.execution.engine import Asked, Ended, EngineOptions, Job, lost
 from isoloss.execution.engines import engine
 from isoloss.execution.packing import free_memory, gigabytes, resident
-from isoloss.execution.worker import THREAD_VARIABLES, context, forget_checkpoint, prepare, work
+from isoloss.execution.worker import THREAD_VARIABLES, check_device, context, forget_checkpoint, prepare, work
 from isoloss.runs import Outcome, RunSpec
 
 #: Seconds that workers have to end a step and write a checkpoint when they are told to stop.
@@ -83,6 +83,7 @@ class LocalEngine:
     @classmethod
     def open(cls, asked: Asked) -> LocalEngine:
         """As many workers as asked for; else `per_gpu` a GPU; else one a core."""
+        check_device(asked.device)
         workers = asked.workers
         if workers is None and asked.options.per_gpu is not None:
             import torch

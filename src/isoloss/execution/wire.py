@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -88,5 +89,7 @@ def load_plugins(packed: tuple[tuple[str, bytes], ...], folder: Path) -> None:
         own.mkdir(parents=True, exist_ok=True)
         path = own / Path(name).name
         if not path.exists() or path.read_bytes() != content:
-            path.write_bytes(content)
+            whole = own / f"{path.name}.{os.getpid()}"
+            whole.write_bytes(content)
+            whole.replace(path)
         load_plugin(path)

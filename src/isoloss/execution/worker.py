@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -53,6 +53,14 @@ def prepare(driver: int, plugins: Sequence[Path], device: str, number: int) -> N
         load_plugin(path)
 
 
+def check_device(device: str) -> None:
+    """Raise `MissingError` for a device that was asked for by name and is not on this machine."""
+    if device not in ("auto", "cpu"):
+        from isoloss.training.placement import choose_device
+
+        choose_device(device)
+
+
 def by_turns(device: str, number: int) -> str:
     """The device of worker `number`: where ``auto`` or ``cuda`` leaves a choice among n GPUs, GPU `number` mod n."""
     if device not in ("auto", "cuda"):
@@ -71,6 +79,24 @@ def work(job: Job) -> tuple[list[Outcome], dict[str, Any]]:
         return carry_out(job)
     except Stopped:
         leave()
+
+
+@contextmanager
+def told_by(number: int) -> Iterator[None]:
+    """Within it, the signal `number` tells the run in hand to stop; one that does not heed it is interrupted (raises
+    `KeyboardInterrupt`). For the main thread of a worker that others own."""
+
+    def handle(number: int, frame: Any) -> None:
+        _stop.told = True
+        if not _stop.heeded:
+            raise KeyboardInterrupt
+
+    before = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+        _stop.told = _stop.heeded = False
 
 
 def _leave_with(driver: int) -> None:

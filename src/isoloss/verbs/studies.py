@@ -74,10 +74,6 @@ def run(
 
     opened, url, began = open_study(path), ledger_url(ledger), time.time()
     device = device or os.environ.get("ISOLOSS_DEVICE") or "auto"
-    if device not in ("auto", "cpu"):  # asked for by name: its absence is said before anything runs
-        from isoloss.training.placement import choose_device
-
-        choose_device(device)
     chosen = open_engine(engine, workers=workers, device=device, options=engine_options, folder=Path(out))
     later = threading.Timer(PRELOAD_AFTER, _preload)
     later.daemon = True
