@@ -13,10 +13,13 @@ from isoloss.verbs.nexts import NextReport, next_json, next_runs
 from isoloss.verbs.origin import allocation, origin, origin_json, origin_page
 from isoloss.verbs.reproducing import reproduce, reproducible, reproduction_json
 from isoloss.verbs.runs import gain, gain_json
-from isoloss.verbs.studies import OpenStudy, ledger_url, open_study, plan, report, run, status
+from isoloss.verbs.sending import send
+from isoloss.verbs.studies import OpenStudy, ledger_url, open_study, plan, report, run
+from isoloss.verbs.watching import Look, look, look_json, status, watch
 
 __all__ = [
     "LawReport",
+    "Look",
     "NextReport",
     "OpenStudy",
     "allocation",
@@ -40,6 +43,8 @@ __all__ = [
     "known",
     "law_json",
     "ledger_url",
+    "look",
+    "look_json",
     "next_json",
     "next_runs",
     "open_study",
@@ -54,6 +59,8 @@ __all__ = [
     "reproducible",
     "reproduction_json",
     "run",
+    "send",
     "status",
     "versions",
+    "watch",
 ]

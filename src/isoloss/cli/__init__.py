@@ -2,6 +2,6 @@
 
 from isoloss.cli.frame import app, main
 
-from isoloss.cli import studies, tables, laws, progress, corpora  # isort: skip  (help lists the verbs in this order)
+from isoloss.cli import studies, watching, tables, laws, progress, corpora  # isort: skip  (help lists the verbs in this order)
 
-__all__ = ["app", "corpora", "laws", "main", "progress", "studies", "tables"]
+__all__ = ["app", "corpora", "laws", "main", "progress", "studies", "tables", "watching"]

@@ -25,6 +25,17 @@ WhereFlag = Annotated[
     typer.Option("--where", help="Keep rows with column=value (repeatable; * matches any text)."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON instead of text.")]
+ToFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--to",
+        help="Send runs to a tracker too: tensorboard:DIR, wandb:PROJECT, mlflow:URI or trackio:PROJECT (repeatable).",
+    ),
+]
+StudyName = Annotated[
+    str | None,
+    typer.Argument(metavar="[STUDY]", help="A study file, or a study's name or id in the ledger.", show_default=False),
+]
 OutFlag = Annotated[Path, typer.Option("--out", help="Folder for reports; each study gets a folder in it.")]
 ResultsFlag = Annotated[
     Path | None, typer.Option("--results", help="Folder of study cards (card.json). Default: results in this folder.")

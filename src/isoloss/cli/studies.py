@@ -1,4 +1,4 @@
-"""The verbs over study files and their ledger: run, plan, status, report, list."""
+"""The verbs over study files and their ledger: run, plan, report, list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from isoloss.cli.flags import JsonFlag, Kind, LedgerFlag, OutFlag, StudyPath, WorkersFlag
+from isoloss.cli.flags import JsonFlag, Kind, LedgerFlag, OutFlag, StudyPath, ToFlag, WorkersFlag
 from isoloss.cli.frame import app, errors, print_json, screen
 from isoloss.cli.parse import pairs
 
@@ -28,6 +28,7 @@ def run(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or cuda:N; auto is a GPU where there is one.")
     ] = None,
+    to: ToFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a study to its verdict and write its report page.
@@ -52,6 +53,7 @@ def run(
                 ledger=ledger,
                 out=out,
                 device=device,
+                to=to or (),
                 observer=live,
             )
     except KeyboardInterrupt as signalled:  # caught here: typer would call it "Aborted"
@@ -85,20 +87,6 @@ def plan(
 
     summary = api.plan(study, ledger=ledger, workers=workers, timing=timing)
     print_json(to_json(summary)) if as_json else print_plan(summary, screen())
-
-
-@app.command()
-def status(
-    study: Annotated[Path | None, typer.Argument(help="A study file; default: every study in the ledger.")] = None,
-    ledger: LedgerFlag = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show what a ledger holds: runs finished, diverged, failed, running, queued."""
-    from isoloss import api
-    from isoloss.report.plans import print_status
-
-    rows = api.status(study, ledger=ledger)
-    print_json(rows) if as_json else print_status(rows, screen())
 
 
 @app.command()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from isoloss.errors import LedgerError
 from isoloss.execution.engine import Ended, Job, RunEngine
@@ -23,8 +21,11 @@ from isoloss.study import Study
 ATTEMPTS = 3
 
 
-class Observer(Protocol):
-    """Told what happens, to show it."""
+class Observer:
+    """Told what happens, to show it; this one shows nothing."""
+
+    def begin(self, study: Study, ledger: Ledger) -> None:
+        """The study is about to be driven; `ledger` may be read from another thread."""
 
     def round(self, plan: Plan, total_flops: float) -> None:
         """A round begins: `plan` holds what is missing, `total_flops` the price of the whole study so far."""
@@ -36,18 +37,7 @@ class Observer(Protocol):
         """`others` runs are being trained by another driver on this ledger."""
 
     def notice(self, text: str) -> None:
-        """The engine has something to say, in a line."""
-
-
-@dataclass
-class _Silent:
-    def round(self, plan: Plan, total_flops: float) -> None: ...
-
-    def ended(self, ended: Ended, price: float) -> None: ...
-
-    def waiting(self, others: int) -> None: ...
-
-    def notice(self, text: str) -> None: ...
+        """The engine, the ledger or a tracker has something to say, in a line."""
 
 
 def drive(
@@ -58,7 +48,9 @@ def drive(
     Interrupted at any moment (an exception, Ctrl-C, kill -9), nothing finished is lost; claims go back to the queue,
     and what trained for long goes on from its checkpoint the next time.
     """
-    observer = observer or _Silent()
+    observer = observer or Observer()
+    observer.begin(study, ledger)
+    ledger.database.tell = observer.notice
     owner = new_owner()
     heart = _Heartbeat(ledger, owner)
     peaks = Peaks()

@@ -1,18 +1,28 @@
-"""What a person sees while a study runs: progress bars on a terminal, a line now and then elsewhere."""
+"""What a person sees while a study runs: a table that is redrawn on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
+import threading
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as Remaining
+from rich.spinner import Spinner
 
-#: Seconds between lines where there is no terminal to draw bars on.
+from isoloss.errors import LedgerError
+from isoloss.report.words import duration
+
+if TYPE_CHECKING:  # the first thing on the screen waits for no database
+    from isoloss.ledger.pace import Rate
+    from isoloss.ledger.progress import Progress
+
+#: Seconds between lines where there is no terminal to draw on.
 QUIET_SECONDS = 20.0
+#: Seconds between looks at the ledger, at least, and as a multiple of what a look takes: a large one costs little too.
+EVERY, SPARING = 0.5, 20.0
 
 PHASES = {
     "tuning": "tuning",
@@ -24,79 +34,95 @@ PHASES = {
 
 
 class LiveProgress:
-    """An observer of the driver: a bar a round, weighted by FLOPs so that the time left is honest.
+    """An observer of the driver. On a terminal it shows what `isoloss status --watch` shows, read from the ledger.
 
     Use as a context manager; what it shows goes to `console` (standard error, so that ``--json`` stays clean).
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[runs]} runs"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            Remaining(),
-            TextColumn("[red]{task.fields[trouble]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task: Any = None
-        self._phase = ""
-        self._done = self._runs = self._failed = self._diverged = 0
-        self._last = 0.0
+        self._spinner = Spinner("dots", "starting")
+        self._look: tuple[Progress, Rate | None] | None = None
+        self._stop = threading.Event()
+        self._phase = self._said = ""
+        self._done = self._runs = 0
+        self._flops = self._done_flops = 0.0
+        self._started = self._began = self._last = time.monotonic()
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
 
     def __enter__(self) -> LiveProgress:
-        self._progress.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._stop.set()
+        self._live.stop()
+
+    def begin(self, study: Any, ledger: Any) -> None:
+        """The ledger is open: look at it now and then, from a thread of its own."""
+        if self._console.is_terminal:
+            threading.Thread(target=self._watch, args=(study, ledger), name="watch", daemon=True).start()
 
     def round(self, plan: Any, total_flops: float) -> None:
         """A round begins."""
-        self._close()
-        self._phase = PHASES.get(plan.phase, plan.phase)
+        self._phase, self._said = PHASES.get(plan.phase, plan.phase), ""
         self._done, self._runs = 0, len(plan.runs)
-        self._task = self._progress.add_task(self._phase, total=plan.flops, runs=f"0/{self._runs}", trouble="")
+        self._flops, self._done_flops = plan.flops, 0.0
+        self._began = self._last = time.monotonic()
         if not self._console.is_terminal:
             self._console.print(f"{self._phase}: {self._runs} runs", highlight=False)
-            self._last = time.monotonic()
 
     def ended(self, ended: Any, price: float) -> None:
         """A run came back."""
-        self._done += 1
-        self._failed += ended.outcome.status == "failed"
-        self._diverged += ended.outcome.status == "diverged"
-        if ended.outcome.error:
-            self._console.print(
-                f"[red]failed[/] {ended.spec.algorithm}: {escape(ended.outcome.error)}", highlight=False
-            )
+        self._done, self._done_flops, self._said = self._done + 1, self._done_flops + price, ""
+        if ended.outcome.error and not self._console.is_terminal:  # the table tells of the last
+            said = f"[red]failed[/] {ended.spec.algorithm}: {escape(ended.outcome.error)}"
+            self._console.print(said, highlight=False, soft_wrap=True)
         for note in ended.outcome.notes:
             self._console.print(f"{ended.spec.algorithm}: {escape(note)}", highlight=False, soft_wrap=True)
-        counts = ((self._diverged, "diverged"), (self._failed, "failed"))
-        trouble = ", ".join(f"{n} {word}" for n, word in counts if n)
-        if self._task is not None:
-            self._progress.update(self._task, advance=price, runs=f"{self._done}/{self._runs}", trouble=trouble)
-        if not self._console.is_terminal and time.monotonic() - self._last > QUIET_SECONDS:
-            self._console.print(f"{self._phase}: {self._done}/{self._runs} runs", highlight=False)
-            self._last = time.monotonic()
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last > QUIET_SECONDS:
+            left = (now - self._began) * (self._flops / self._done_flops - 1) if self._done_flops else None
+            about = "" if left is None else f", about {duration(max(left, 0.0))} left of this round (estimate by FLOPs)"
+            self._console.print(f"{self._phase}: {self._done}/{self._runs} runs{about}", highlight=False)
+            self._last = now
 
     def waiting(self, others: int) -> None:
         """Other drivers on this ledger hold what is left."""
-        if self._task is not None:
-            self._progress.update(self._task, trouble=f"waiting for {others} runs of another isoloss run")
+        self._said = f"waiting for {others} runs of another isoloss run"
 
-    def notice(self, text: str) -> None:
-        """The engine has something to say."""
-        self._console.print(escape(text), highlight=False, soft_wrap=True)
+    def notice(self, line: str) -> None:
+        """A line that stays, of the engine, the ledger or a tracker."""
+        self._console.print(escape(line), highlight=False, soft_wrap=True)
 
-    def _close(self) -> None:
-        if self._task is not None:
-            task = next(t for t in self._progress.tasks if t.id == self._task)
-            self._progress.update(self._task, completed=task.total, runs=f"{self._runs}/{self._runs}")
+    def _watch(self, study: Any, ledger: Any) -> None:
+        from isoloss.ledger.claims import Vigil
+        from isoloss.ledger.pace import Pace
+        from isoloss.ledger.progress import progress
+
+        vigil, pace, wait = Vigil(), Pace(), 0.0
+        while not self._stop.wait(wait):
+            began = time.monotonic()
+            try:
+                found = progress(ledger, study.study_id, study.name, vigil)
+            except LedgerError:  # the driver meets the same fault and says it
+                return
+            now = time.monotonic()
+            self._look = found, pace.see(found, now)
+            wait = max(EVERY, SPARING * (now - began))
+
+    def _render(self) -> RenderableType:
+        from isoloss.report.progress import view
+
+        elapsed = duration(round(time.monotonic() - self._started))
+        if self._look is None:
+            self._spinner.update(text=f"starting, {elapsed}")
+            return self._spinner
+        found, rate = self._look
+        doing = "analysing, writing the page" if found.state == "finished" else self._said or self._phase
+        self._spinner.update(text=f"{doing}, {elapsed}")
+        size = self._console.size
+        return Group(view(found, rate, size.width, size.height - 2), self._spinner)

@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from isoloss.ledger.progress import Progress
 from isoloss.planning.price import PlanSummary
+from isoloss.report.progress import view
 from isoloss.report.words import duration, number, times
 
+WHOLE = 10**9  # lines of a terminal that scrolls
 WIDE_LIST = 120  # columns of a terminal that has room for sources
 
 
@@ -65,6 +68,11 @@ def print_status(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
             console.print(f"[red]{escape(row['study'])}[/]: {escape(error)}", highlight=False)
         for note in row["notes"]:
             console.print(f"{escape(row['study'])}: {escape(note)}", highlight=False)
+
+
+def print_look(found: Progress, console: Console) -> None:
+    """One study by rung and arm, whole."""
+    console.print(view(found, None, console.width, WHOLE))
 
 
 def print_list(rows: Sequence[Mapping[str, Any]], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""The verbs over study files: run, plan, status, report."""
+"""The verbs over study files: run, plan, report."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.errors import IsolossError, StudyError
+from isoloss.errors import IsolossError
+from isoloss.sinks import sink_of
 from isoloss.study import Study, check_names, read_study
+from isoloss.verbs.sending import sending
 
 if TYPE_CHECKING:  # each verb imports what it needs, so that workers start before statistics are loaded
     from isoloss.gains.analysis import StudyResult
@@ -62,17 +64,21 @@ def run(
     ledger: str | None = None,
     out: str | os.PathLike[str] = REPORTS,
     device: str | None = None,
+    to: Sequence[str] = (),
     observer: Any = None,
 ) -> tuple[StudyResult, Path]:
     """Run all rounds of a study (what the ledger holds is not trained again), analyse, write the page.
 
     `engine` and `engine_options`: where runs run, as ``isoloss list engines`` has them; `workers`: runs at a time, left
     out the engine's choice. `device`: ``cpu``, ``cuda`` or ``cuda:N``; left out, ``ISOLOSS_DEVICE``, or a GPU where
-    there is one. Returns the result and the page's path. Raises `StudyError`, `LedgerError`, `MissingError`.
+    there is one. `to`: trackers that are sent each run when it ends (`isoloss.sinks`); a fault of theirs is said to
+    `observer` and harms nothing. Returns the result and the page's path. Raises `StudyError`, `LedgerError`,
+    `MissingError`.
     """
     from isoloss.execution.engines import open_engine
 
     opened, url, began = open_study(path), ledger_url(ledger), time.time()
+    sinks = [sink_of(text) for text in to]
     device = device or os.environ.get("ISOLOSS_DEVICE") or "auto"
     chosen = open_engine(engine, workers=workers, device=device, options=engine_options, folder=Path(out))
     later = threading.Timer(PRELOAD_AFTER, _preload)
@@ -87,7 +93,8 @@ def run(
         try:
             later.start()
             store.open_study(opened.study, opened.text, str(opened.path))
-            drive(opened.study, store, chosen, opened.plugins, observer)
+            with sending(opened.study, store, sinks, observer) as told:
+                drive(opened.study, store, chosen, opened.plugins, told)
             later.cancel()
             wall = time.time() - began
             return _report(opened, store, Path(out), {"wall_seconds": wall, "workers": chosen.slots})
@@ -201,34 +208,3 @@ def plan(
             if cell not in seconds:
                 seconds[cell] = sum(seconds_of(run) for run in runs) / len(runs)
     return summarise(study, table, seconds, workers or os.cpu_count() or 1)
-
-
-def status(path: str | os.PathLike[str] | None = None, *, ledger: str | None = None) -> list[dict[str, Any]]:
-    """Of each study in the ledger (or the one in `path`): name, path, runs and FLOPs by status, seconds spent."""
-    from isoloss.ledger.store import Ledger
-
-    store = Ledger(ledger_url(ledger), create=False)
-    try:
-        wanted = open_study(path).study.study_id if path is not None else None
-        rows = []
-        for filed in store.studies():
-            if wanted is not None and filed["study_id"] != wanted:
-                continue
-            progress = store.progress_of(filed["study_id"])
-            rows.append(
-                {
-                    "study": filed["name"],
-                    "study_id": filed["study_id"],
-                    "path": filed["path"],
-                    "opened": filed["opened"],
-                    "runs": {s: n for s, (n, _) in progress.items()},
-                    "flops": {s: f for s, (_, f) in progress.items()},
-                    "errors": store.errors_of(filed["study_id"]),
-                    "notes": store.notes_of(filed["study_id"]),
-                }
-            )
-        if wanted is not None and not rows:
-            raise StudyError(path, f"has no runs in the ledger {store.name}", f"isoloss run {path}")
-        return rows
-    finally:
-        store.close()
