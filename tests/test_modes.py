@@ -96,7 +96,7 @@ def test_the_measure_is_said_wherever_the_comparison_is(capsys):
     print_result(found, Console(width=100))
     assert "again against plain (in activation memory, run by run)" in capsys.readouterr().out
     page = render_page(found)
-    assert "in activation memory, run by run" in page and "against activation memory</h3>" in page
+    assert "in activation memory, run by run" in page and "against activation memory</h" in page
     filed = checked(card(found), "card")
     assert filed.comparisons[0].mode == "exact" and filed.comparisons[0].resource == "activation_bytes"
     assert [r.budget for r in filed.arms[0].rungs] == pytest.approx([4e6, 8e6, 16e6, 32e6])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import json
 import math
@@ -14,6 +16,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,10 +38,10 @@ from isoloss.report import (
     words,
     write_page,
 )
+from isoloss.report.document import embedded, packed, unpacked
 from isoloss.report.figures import Figure, swept_choices
 from isoloss.report.figures.axes import log_ticks
 from isoloss.report.meanings import meaning
-from isoloss.report.page import embedded
 from isoloss.report.qualities import Quality
 from tests.example_result import (
     HOSTILE,
@@ -71,7 +74,7 @@ class Outline(HTMLParser):
         self.elements.append((tag, dict(attrs)))
         if tag in ("script", "style"):
             self.open = tag
-            self.scripts.append((dict(attrs), ""))
+            self.scripts.append(({**dict(attrs), "kind": tag}, ""))
 
     def handle_endtag(self, tag: str) -> None:
         self.open = "" if tag in ("script", "style") else self.open
@@ -86,9 +89,10 @@ class Outline(HTMLParser):
     def visible(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.text))
 
-    def data(self, name: str) -> object:
-        (text,) = [content for attributes, content in self.scripts if attributes.get("id") == name]
-        return json.loads(text, parse_constant=lambda c: pytest.fail(f"{c} in embedded JSON"))
+    def data(self, name: str) -> Any:
+        """What the page holds for its scripts."""
+        (text,) = [content for attributes, content in self.scripts if attributes.get("id") == "packed"]
+        return unpacked(text)[name]
 
 
 Outlines = dict[str, Outline]
@@ -132,7 +136,17 @@ def test_page_is_one_small_file_that_loads_nothing(name: str, pages: dict[str, s
         assert not any(a.startswith("on") for a in attributes), attributes
         assert str(attributes.get("href", "#")).startswith("#")
     policy = [a["content"] for t, a in outlines[name].elements if a.get("http-equiv") == "Content-Security-Policy"]
-    assert policy and str(policy[0]).startswith("default-src 'none'") and "http" not in str(policy[0])
+    (allowed,) = policy
+    assert (
+        str(allowed).startswith("default-src 'none'")
+        and "http" not in str(allowed)
+        and "unsafe-eval" not in str(allowed)
+    )
+    for attributes, text in outlines[name].scripts:
+        if attributes.get("kind") == "script" and "type" not in attributes:
+            digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in str(allowed), "every script of the page is named, and no other runs"
+    assert "unsafe-inline" not in str(allowed).partition("script-src")[2]
     styles = re.findall(r"<style>(.*?)</style>", pages[name], re.S)
     assert styles and not any("url(" in s or "@import" in s for s in styles)
 
@@ -140,23 +154,26 @@ def test_page_is_one_small_file_that_loads_nothing(name: str, pages: dict[str, s
 def test_hostile_text_stays_text(outlines: Outlines) -> None:
     hostile = outlines["hostile"]
     calm = outlines["language"]
-    executable = [s for a, s in hostile.scripts if a.get("type") != "application/json"]
-    assert executable == [s for a, s in calm.scripts if a.get("type") != "application/json"]
+    executable = [s for a, s in hostile.scripts if "type" not in a]
+    assert executable == [s for a, s in calm.scripts if "type" not in a]
     assert "alert(1)" in hostile.visible and "{{7*7}}" in hostile.visible and "49" not in hostile.visible.split()
     assert not any(ord(c) == 0x202E or ord(c) == 0x1B for c in hostile.visible)
-    assert {t for t, _ in hostile.elements} <= {t for t, _ in calm.elements}, "no element comes from data"
+    one = replace(language_study(), comparisons=language_study().comparisons[:1])
+    known = {t for page in (calm, Outline(render_page(one))) for t, _ in page.elements}
+    assert {t for t, _ in hostile.elements} <= known, "no element comes from data"
     assert "javascript:" in hostile.visible, "a hostile source is shown as text"
-    for name in ("figures", "curves", "themes"):
-        hostile.data(name)
+    shown = json.dumps([hostile.data("figures"), hostile.data("runs")])
+    assert "alert(1)" in shown, "what scripts draw is data too; test_page sees that they draw it as text"
 
 
 @given(
     st.recursive(st.none() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 )
 def test_embedded_json_can_not_leave_its_element(value: object) -> None:
-    text = embedded(value)
+    text, plain = str(embedded(value)), json.loads(json.dumps(to_json(value)))
     assert not set(text) & set("<>&\u2028\u2029")
-    assert json.loads(text) == json.loads(json.dumps(to_json(value)))
+    assert json.loads(text) == plain
+    assert re.fullmatch(r"[A-Za-z0-9+/=]*", packed(value)) and unpacked(packed(value)) == plain
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 
 from isoloss.report import words
 from isoloss.report.atlas import is_apart, lacking, measured_gain, published, scale, summary, verdict
-from isoloss.report.figures import theme
+from isoloss.report.document import Shelf, render_document
 from isoloss.report.figures.atlas import drawn, figure_atlas
 from isoloss.report.figures.origin import told
-from isoloss.report.page import Shelf, embedded, palette_css, script_bundle, template_text
 from isoloss.report.tables import Sheet
 from isoloss.verbs.atlas import Atlas, Measured, Quoted, Row
 
@@ -34,25 +32,12 @@ _TRENDS = {
 
 def render_atlas_page(found: Atlas) -> str:
     """The page as one self-contained HTML document."""
-    import jinja2
     from altair.utils.schemapi import debug_mode
-    from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("isoloss.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     shelf = Shelf()
     with debug_mode(False):  # checking every part against the schema takes half the time; tests render what is made
         context = _context(found, shelf)
-    return environment.get_template("atlas.html.j2").render(
-        **context,
-        css=Markup(template_text("report.css") + palette_css() + template_text("atlas.css")),
-        js=Markup(template_text("report.js")),
-        bundle=Markup(script_bundle()) if shelf.figures else "",
-        figures_json=Markup(embedded(shelf.payload())),
-        themes_json=Markup(embedded({mode: theme(mode) for mode in ("light", "dark")})),
-        version=importlib.metadata.version("isoloss"),
-    )
+    return render_document("atlas.html.j2", context, shelf, styles=("report.css", "atlas.css"), scripts=("figures.js",))
 
 
 def write_atlas_page(found: Atlas, answer: Mapping[str, Any], folder: Path) -> Path:
@@ -79,7 +64,7 @@ def _context(found: Atlas, shelf: Shelf) -> dict[str, Any]:
         "summary": summary(found),
         "notes": [words.plain(n, 400) for n in found.notes],
         "twins": [_measured(t) | {"holds": _holds(t)} for t in found.twins],
-        "forest": shelf.add(figure_atlas(found.rows), 90 + 27 * len(shown)) if shown else None,
+        "forest": shelf.add(figure_atlas(found.rows)) if shown else None,
         "table": _table(found),
         "items": [_item(r) for r in found.rows if r.ours],
         "others": [_item(r) for r in found.rows if not r.ours],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import math
 from pathlib import Path
@@ -14,7 +13,8 @@ from isoloss.origin.result import Origin, OurLadder
 from isoloss.origin.stack import EXPERTS, TRANSFORMER
 from isoloss.report import origin_tables as sheets
 from isoloss.report import words
-from isoloss.report.figures import Figure, theme
+from isoloss.report.document import Shelf, embedded, render_document
+from isoloss.report.figures import Figure
 from isoloss.report.figures.origin import (
     INDEX_TITLES,
     factor,
@@ -27,7 +27,6 @@ from isoloss.report.figures.origin import (
 )
 from isoloss.report.figures.origin_ladder import figure_our_ladder
 from isoloss.report.figures.origin_spread import figure_claims, figure_singles, figure_specifications
-from isoloss.report.page import Shelf, embedded, palette_css, script_bundle, template_text
 
 #: The constant that the published stack left out, by its name among the factors.
 RESTORED = "SwiGLU"
@@ -36,25 +35,17 @@ _STANDINGS = {"holds": "✓", "loose": "≈", "does not hold": "✗", "open": "?
 
 def render_origin_page(result: Origin) -> str:
     """The page as one self-contained HTML document."""
-    import jinja2
     from altair.utils.schemapi import debug_mode
-    from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("isoloss.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     shelf = Shelf()
     with debug_mode(False):  # checking every part against the schema takes half the time; tests render what is made
         context = _context(result, shelf)
-    return environment.get_template("origin.html.j2").render(
-        **context,
-        css=Markup(template_text("report.css") + palette_css() + template_text("origin.css")),
-        js=[Markup(template_text(name)) for name in ("report.js", "origin_model.js", "origin.js")],
-        bundle=Markup(script_bundle()),
-        figures_json=Markup(embedded(shelf.payload())),
-        themes_json=Markup(embedded({mode: theme(mode) for mode in ("light", "dark")})),
-        what_if_json=Markup(embedded(what_if_data(result))),
-        version=importlib.metadata.version("isoloss"),
+    return render_document(
+        "origin.html.j2",
+        {**context, "what_if_json": embedded(what_if_data(result))},
+        shelf,
+        styles=("report.css", "origin.css"),
+        scripts=("figures.js", "origin_model.js", "origin.js"),
     )
 
 
@@ -98,7 +89,6 @@ def _context(result: Origin, shelf: Shelf) -> dict[str, Any]:
     sections = [("answer", "Answer"), ("what-if", "What if"), ("account", "Accounting"), ("compute", "Compute")]
     sections += [("reference", "Reference"), ("uncertainty", "Uncertainty"), ("benefit", "Who benefits")]
     sections += [("singles", "Single gains"), ("neighbours", "Others"), ("standing", "What holds up")]
-    tall = 60 + 62 * 4
     return {
         "title": words.plain(result.title, 120),
         "paper": words.plain(result.paper, 300),
@@ -115,21 +105,21 @@ def _context(result: Origin, shelf: Shelf) -> dict[str, Any]:
         "asked": asked,
         "added": [words.plain(a.name, 60) for a in given.added],
         "powers": sorted({math.floor(math.log10(given.measured[0])), 27}),
-        "accounts": shelf.add(_accounts(result), tall),
+        "accounts": shelf.add(_accounts(result)),
         "account_tables": [sheets.steps_table(a) for a in (last, same["new"], same["old"])],
         "totals": sheets.totals_table(result),
         "combined": sheets.combined_table(result.consistent.combined),
-        "ladder": {i: shelf.add(figure_ladder(result.consistent.ladder, i), 400) for i in ("old", "new")},
+        "ladder": {i: shelf.add(figure_ladder(result.consistent.ladder, i)) for i in ("old", "new")},
         "ladder_table": sheets.ladder_table(result.consistent.ladder),
         "ours": _ours(result, shelf),
-        "allocation": shelf.add(figure_allocation(result.consistent.allocation), 400),
+        "allocation": shelf.add(figure_allocation(result.consistent.allocation)),
         "allocation_tables": sheets.allocation_tables(result.consistent.allocation),
         "allocation_notes": [told(n, 400) for n in result.consistent.allocation.notes],
-        "growth": shelf.add(figure_growth(result.growth, _measured_until(result)), 400),
+        "growth": shelf.add(figure_growth(result.growth, _measured_until(result))),
         "growth_tables": [sheets.growth_table(result.growth), sheets.path_table(result.growth)],
         "effective": sheets.effective_table(result.effective),
         "effective_said": _effective(result),
-        "specifications": shelf.add(figure_specifications(uncertain.curve, last.total), 560) if uncertain.curve else "",
+        "specifications": shelf.add(figure_specifications(uncertain.curve, last.total)) if uncertain.curve else "",
         "spans": sheets.span_table(uncertain.span) if uncertain.span else "",
         "specification_table": sheets.specification_table("every reading", uncertain.curve) if uncertain.curve else "",
         "intervals": sheets.specification_table("whole runs drawn with replacement", uncertain.rows)
@@ -137,13 +127,13 @@ def _context(result: Origin, shelf: Shelf) -> dict[str, Any]:
         else "",
         "uncertain_said": _uncertain(result),
         "how": told(uncertain.how, 400),
-        "benefits": shelf.add(figure_benefits(result.benefits), 400),
+        "benefits": shelf.add(figure_benefits(result.benefits)),
         "benefit_table": sheets.benefit_table(result.benefits),
-        "singles": shelf.add(figure_singles(result.distribution.gains), 80 + 27 * len(result.distribution.gains)),
+        "singles": shelf.add(figure_singles(result.distribution.gains)),
         "single_table": sheets.single_table(result.distribution.gains),
         "tests": sheets.test_table(result.distribution.tests),
         "distribution": _distribution(result),
-        "claims": shelf.add(figure_claims(result.distribution.claims), 80 + 27 * len(result.distribution.claims)),
+        "claims": shelf.add(figure_claims(result.distribution.claims)),
         "claim_table": sheets.claim_table(result.distribution.claims),
         "neighbours": sheets.neighbour_table(result.neighbours),
         "effects": [(words.plain(n.name, 80), told(n.effect, 400)) for n in result.neighbours if n.effect],
@@ -169,7 +159,7 @@ def _ours(result: Origin, shelf: Shelf) -> dict[str, Any]:
     return {
         "note": "",
         "said": _ours_said(ours),
-        "figures": {i: shelf.add(figure_our_ladder(ours, i), 400) for i in ("old", "new")},
+        "figures": {i: shelf.add(figure_our_ladder(ours, i)) for i in ("old", "new")},
         "tables": (sheets.our_gain_table(ours), sheets.our_rung_table(ours)),
         "files": [words.plain(f, 200) for f in ours.files],
     }

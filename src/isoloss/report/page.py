@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import csv
-import functools
-import importlib.metadata
 import json
 import math
-import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from isoloss.gains.analysis import ArmSummary, StudyResult
 from isoloss.gains.result import Diagnostic, GainCurve, Interval, to_json
-from isoloss.report import run_rows, tables, words
+from isoloss.report import checklist, run_rows, tables, words
 from isoloss.report.card import write_card
+from isoloss.report.document import Shelf, render_document
 from isoloss.report.figures import (
-    Figure,
     figure_gain,
+    figure_overview,
     figure_quality,
     figure_ratios,
+    figure_residuals,
+    figure_slopes,
     figure_tuning,
     swept_choices,
-    theme,
 )
 from isoloss.report.figures.canvas import PALETTE
+from isoloss.report.figures.overview import by_size
+from isoloss.report.glossary import TERMS
 from isoloss.report.meanings import meaning
 from isoloss.report.qualities import Quality
 from isoloss.runs import MACHINE_RESOURCES
@@ -49,27 +51,14 @@ _MOST_TUNING_CHOICES = 4
 
 def render_page(result: StudyResult) -> str:
     """The page of a study, finished or not, as one self-contained HTML document."""
-    import jinja2
     from altair.utils.schemapi import debug_mode
-    from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("isoloss.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     shelf = Shelf()
-    source = {name: Markup(template_text(f"report.{name}")) for name in ("css", "js")}
     with debug_mode(False):  # checking every part against the schema takes half the time; tests render what is made
         context = _context(result, shelf)
-    page = environment.get_template("report.html.j2").render(
-        **context,
-        css=source["css"] + Markup(palette_css()),
-        js=source["js"],
-        bundle=Markup(script_bundle()) if shelf.figures else "",
-        has_figures=bool(shelf.figures),
-        figures_json=Markup(embedded(shelf.payload())),
-        themes_json=Markup(embedded({mode: theme(mode) for mode in ("light", "dark")})),
-    )
-    return page
+    runs = context["runs"]
+    data = {"runs": runs, "curves": run_rows.thin_curves(result.curves, runs.ids)}
+    return render_document("report.html.j2", context, shelf, scripts=("figures.js", "report.js"), data=data)
 
 
 def write_page(result: StudyResult, folder: Path) -> Path:
@@ -104,85 +93,34 @@ def _write_runs(runs: Iterable[Mapping[str, Any]], path: Path) -> None:
         )
 
 
-def embedded(value: Any) -> str:
-    """JSON that is safe inside a script element: no markup, no line separators, no NaN."""
-    text = json.dumps(to_json(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-@functools.cache
-def script_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one minified script; no end tag in it can end the element around it."""
-    import vl_convert
-
-    text = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
-    return text.replace("</script", "<\\/script").replace("<!--", "\\x3c!--")
-
-
-def palette_css() -> str:
-    """The figures' colours as CSS variables ``--arm-0`` and on, for light and dark."""
-    light, dark = ("".join(f"--arm-{k}:{c};" for k, c in enumerate(PALETTE[mode])) for mode in ("light", "dark"))
-    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
-
-
-def template_text(name: str) -> str:
-    """A template's own text, as it is."""
-    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
-
-
-class Shelf:
-    """Numbers the page's figures as the template meets them and holds what the page's script needs of each."""
-
-    def __init__(self) -> None:
-        self.figures: list[Figure] = []
-
-    def add(self, figure: Figure, height: int) -> dict[str, Any]:
-        """Keep `figure`; what the template's ``figure`` macro shows, `height` being room held before it is drawn."""
-        self.figures.append(figure)
-        return {"number": len(self.figures) - 1, "figure": figure, "height": height}
-
-    def payload(self) -> list[dict[str, Any]]:
-        """All figures as the script reads them: a file name, the body, and the data behind it."""
-        out = []
-        for f in self.figures:
-            columns = list(dict.fromkeys(name for row in f.rows for name in row))
-            rows = [[row.get(name) for name in columns] for row in f.rows]
-            name = re.sub(r"[^a-z0-9]+", "-", f.title.lower()).strip("-")[:80]
-            out.append({"name": name or f.name, "body": f.body, "columns": columns, "rows": rows})
-        return out
-
-
 def _context(result: StudyResult, shelf: Shelf) -> dict[str, Any]:
     arms = [a.name for a in result.arms]
-    comparisons = [_comparison(result, k, curve, arms, shelf) for k, curve in enumerate(result.comparisons)]
+    measures = [tables.measure(c, result.resource) for c in result.comparisons]
+    several = len(result.comparisons) > 1
+    overview = shelf.add(figure_overview(result.comparisons, measures)) if several else None
+    order = by_size(result.comparisons) if several else range(len(result.comparisons))
+    comparisons = [_comparison(result, k, result.comparisons[k], arms, shelf) for k in order]
     tuning = []
     for choice in swept_choices(result.trials)[:_MOST_TUNING_CHOICES]:
         swept = dict.fromkeys(t.arm for t in result.trials if choice in t.values)
         drawn = [figure_tuning(result.trials, arm, choice, arms, result.direction == "higher") for arm in swept]
-        tuning.append({"title": words.choice_title(choice).capitalize(), "figures": [shelf.add(f, 330) for f in drawn]})
+        tuning.append({"title": words.choice_title(choice).capitalize(), "figures": [shelf.add(f) for f in drawn]})
     diagnostics = _diagnostics(result)
     cautions = sum(len(items) for severity, _, items in diagnostics if severity != "info")
-    runs = run_rows.run_rows(result.runs, result.resource, result.curves)
-    kept = [r.run_id for r in runs.rows if r.curve]
-    curves = run_rows.thin_curves(result.curves, kept)
+    runs = run_rows.run_rows(result.runs, result.resource)
     provenance = dict(result.provenance)
     command, study_file = provenance.pop("command", ""), provenance.pop("study_file", "")
-    sections = [("verdict", "Verdict")]
-    sections += [
-        (c["anchor"], f"{c['candidate']} vs {c['baseline']}{c['measure'] and ' ' + c['measure']}")
-        if len(comparisons) > 1
-        else (c["anchor"], "Gain")
-        for c in comparisons
-    ]
-    sections += [
-        (name, name.capitalize())
-        for name, there in (
-            ("tuning", tuning),
-            ("diagnostics", diagnostics),
-            ("arms", result.arms),
-            ("runs", runs.rows),
+    first = [("verdict", "Verdict")]
+    first += [("comparisons", "Comparisons")] if several else [(c["anchor"], "Gain") for c in comparisons]
+    sections = first + [
+        (anchor, title)
+        for anchor, title, there in (
+            ("tuning", "Tuning", tuning),
+            ("diagnostics", "Doubts", diagnostics),
+            ("arms", "Arms", result.arms),
+            ("runs", "Runs", runs.ids),
+            ("reproduce", "Reproduce", True),
+            ("words", "Words", True),
         )
         if there
     ]
@@ -190,7 +128,9 @@ def _context(result: StudyResult, shelf: Shelf) -> dict[str, Any]:
         "study": words.plain(result.study, 120),
         "question": words.plain(result.question, 600) or "No question was stated.",
         "headline": _headline(result),
-        "sections": [*sections, ("reproduce", "Reproduce")],
+        "summary": _summary(result.comparisons),
+        "sections": sections,
+        "overview": overview,
         "comparisons": comparisons,
         "cautions": words.plural(cautions, "caution") if cautions else "",
         "missing": [words.plain(m, 600) for m in result.missing],
@@ -206,22 +146,18 @@ def _context(result: StudyResult, shelf: Shelf) -> dict[str, Any]:
         "diagnostics": diagnostics,
         "arms": [_arm(a, k) for k, a in enumerate(result.arms)],
         "runs": runs,
-        "curves_json": _markup(embedded(curves)),
+        "has_curves": any(i in result.curves for i in runs.ids),
         "command": words.plain(command, 1000),
         "study_file": words.visible(study_file).strip(),
         "provenance": _pairs(provenance),
         "facts": _pairs(result.facts),
         "run_ids": [words.plain(r.get("run_id", "")) for r in result.runs if r.get("purpose") == "report"],
+        "checklist": checklist.checklist(result),
+        "checklist_source": checklist.SOURCE,
+        "terms": TERMS,
         "marks": _MARKS,
         "names": _NAMES,
-        "version": importlib.metadata.version("isoloss"),
     }
-
-
-def _markup(text: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(text)
 
 
 def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[str], shelf: Shelf) -> dict[str, Any]:
@@ -230,6 +166,8 @@ def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[s
     big = words.times(verdict.gain) if verdict.gain is not None else words.span_times(verdict.interval)
     both = verdict.gain is not None and verdict.interval is not None
     at = f"at {words.amount(verdict.at, words.resource_unit(curve.resource))}" if verdict.at is not None else ""
+    slopes, residuals = figure_slopes(curve), figure_residuals(curve, arms, read)
+    cautions = dict.fromkeys(d.code for d in curve.diagnostics if d.severity != "info")
     return {
         "curve": curve,
         "sentence": words.plain(verdict.sentence, 1000),
@@ -245,21 +183,51 @@ def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[s
         if _one_sided(verdict.interval)
         else "95% interval",
         "where": f"{at} of {words.plain(curve.baseline, 40)}" if at else "",
-        "old": shelf.add(figure_gain(curve, "old", arms), 410),
-        "new": shelf.add(figure_gain(curve, "new", arms), 410),
+        "cautions": [(_anchor(code), meaning(words.plain(code, 60)).title) for code in cautions],
+        "old": shelf.add(figure_gain(curve, "old", arms)),
+        "new": shelf.add(figure_gain(curve, "new", arms)),
         "old_table": tables.gain_table(curve, "old"),
         "new_table": tables.gain_table(curve, "new"),
         "asked": tables.asked_table(curve) if curve.asked else None,
-        "quality": shelf.add(figure_quality(curve, arms, read), 410),
+        "quality": shelf.add(figure_quality(curve, arms, read)),
+        "residuals": shelf.add(residuals) if residuals else None,
         "rung_table": tables.rung_table(curve.rungs, curve.resource, read),
         "laws": tables.law_table(curve, read) if curve.laws else None,
         "floors": tables.floor_table(curve, read) if curve.floors else None,
+        "slope": shelf.add(slopes) if slopes else None,
         "slopes": tables.slope_table(curve),
         "slope_notes": tables.slope_notes(curve),
         "crossover": tables.crossover_sentence(curve.crossover, curve.resource),
-        "costs": shelf.add(figure_ratios(mine, arms), 100 + 44 * len({c.resource for c in mine})) if mine else None,
+        "costs": shelf.add(figure_ratios(mine, arms)) if mine else None,
         "cost_table": tables.cost_table(mine),
     }
+
+
+def _summary(curves: tuple[GainCurve, ...]) -> str:
+    """Several verdicts in two or three sentences: how many of each kind, the largest gain, what copies show."""
+    judged = [c for c in curves if not c.twin]
+    kinds = Counter(c.verdict.level if c.verdict.level in ("gain", "loss", "none") else "open" for c in judged)
+    named = {
+        "gain": ("gain", "gains"),
+        "loss": ("loss", "losses"),
+        "none": ("without a gain", "without a gain"),
+        "open": ("not settled by these runs", "not settled by these runs"),
+    }
+    said = [f"{kinds[k]} {forms[kinds[k] > 1]}" for k, forms in named.items() if kinds[k]]
+    told = [f"Of {words.plural(len(judged), 'comparison')}: {', '.join(said)}."] if said else []
+    gains = [(c.verdict.gain, c) for c in judged if c.verdict.level == "gain" and c.verdict.gain is not None]
+    if gains:
+        gain, best = max(gains, key=lambda pair: pair[0])
+        interval = f" (95% {words.span(best.verdict.interval)})" if best.verdict.interval else ""
+        pair = f"{words.plain(best.candidate, 40)} against {words.plain(best.baseline, 40)}"
+        told.append(f"The largest gain is {pair}, {words.times(gain)}{interval}.")
+    twins = [c for c in curves if c.twin]
+    differ = [c for c in twins if c.verdict.level in ("gain", "loss")]
+    if differ:
+        told.append(f"Caution: {words.plain(differ[0].candidate, 40)}, a copy of its own baseline, differs from it.")
+    elif twins:
+        told.append("An arm’s own copy shows no difference from it, as it should.")
+    return " ".join(told)
 
 
 def _one_sided(interval: Interval | None) -> bool:
@@ -278,9 +246,14 @@ def _failed(result: StudyResult) -> str:
     return f"{words.plural(failed, 'run')} failed. Their errors are under “How to reproduce it”." if failed else ""
 
 
-def _diagnostics(result: StudyResult) -> list[tuple[str, str, list[dict[str, str]]]]:
-    """Every diagnostic once, grouped by severity; those of severities unknown here come last."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+def _anchor(code: str) -> str:
+    """Where the page explains a diagnostic."""
+    return "d-" + "".join(c if c.isalnum() and c.isascii() else "-" for c in words.plain(code, 60))
+
+
+def _diagnostics(result: StudyResult) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Every diagnostic by severity and code, its messages with the comparisons that they are about; unknown last."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
     each: list[tuple[str, Diagnostic]] = [("", d) for d in result.diagnostics]
     for curve in result.comparisons:
         measure = tables.measure(curve, result.resource)
@@ -288,17 +261,23 @@ def _diagnostics(result: StudyResult) -> list[tuple[str, str, list[dict[str, str
         about += measure and f" {measure}"
         each += [(about if len(result.comparisons) > 1 else "", d) for d in curve.diagnostics]
     for about, d in each:
-        found.setdefault((d.severity, d.code, d.message), []).append(about)
+        found.setdefault((d.severity, d.code), {}).setdefault(d.message, []).append(about)
     titles = dict(_SEVERITIES)
-    titles |= {severity: severity for severity, _, _ in found if severity not in titles}
+    titles |= {severity: severity for severity, _ in found if severity not in titles}
     groups = []
+    named: set[str] = set()
     for severity, title in titles.items():
         items = []
-        for (kind, code, message), pairs in found.items():
+        for (kind, code), messages in found.items():
             if kind == severity:
+                said = [
+                    (words.plain(text, 1000), "; ".join(dict.fromkeys(p for p in pairs if p)))
+                    for text, pairs in messages.items()
+                ]
+                anchor = "" if _anchor(code) in named else _anchor(code)
+                named.add(_anchor(code))
                 sense = meaning(words.plain(code, 60))
-                item = {"code": words.plain(code, 60), "message": words.plain(message, 1000), **sense._asdict()}
-                items.append({**item, "about": "; ".join(dict.fromkeys(p for p in pairs if p))})
+                items.append({"code": words.plain(code, 60), "anchor": anchor, "said": said, **sense._asdict()})
         if items:
             groups.append((severity, title, items))
     return groups
@@ -334,6 +313,8 @@ def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
             shown = ", ".join(f"{words.plain(k)} {_seconds(v)}" for k, v in value.items())
         elif "seconds" in str(name):
             shown = _seconds(value)
+        elif str(name).endswith("bytes") and isinstance(value, int | float):
+            shown = words.amount(float(value), "B", 3)
         label = words.plain(
             str(name).removesuffix("_seconds") + " time" if str(name).endswith("_seconds") else name, 60
         )

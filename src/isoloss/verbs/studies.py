@@ -111,9 +111,9 @@ def _preload() -> None:
         import altair  # noqa: F401
 
         from isoloss.analysis import analyse  # noqa: F401
-        from isoloss.report import page
+        from isoloss.report.document import script_bundle
 
-        page.script_bundle()
+        script_bundle()
 
 
 def report(

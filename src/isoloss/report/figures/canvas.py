@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,10 @@ _QUIET = {"light": "#5c6470", "dark": "#a2abb7"}
 _FAINT = {"light": "#e6e8eb", "dark": "#2a3038"}
 _SURFACE = {"light": "#ffffff", "dark": "#14181d"}
 _ROPE = {"light": "#dfe3e8", "dark": "#333b46"}
+_LEVELS = {
+    "light": {"gain": "#0b7a5c", "loss": "#b3430a", "none": "#4b5563", "unknown": "#7a5c00"},
+    "dark": {"gain": "#55d6a8", "loss": "#ff9f68", "none": "#b6bec9", "unknown": "#e7c45c"},
+}
 FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 #: Tick labels need every superscript digit, which some of the above lack.
 TICK_FONT = "Inter, system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -63,12 +68,13 @@ def lean(body: dict[str, Any]) -> dict[str, Any]:
                 if seen.setdefault(title, channel["axis"]) is not channel["axis"] and seen[title] == channel["axis"]:
                     del channel["axis"]
     for name, rows in body["datasets"].items():
-        body["datasets"][name] = [{k: _short(v) for k, v in row.items()} for row in rows]
+        body["datasets"][name] = [{k: rounded(v) for k, v in row.items()} for row in rows]
     return body
 
 
-def _short(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def rounded(value: Any, digits: int = 5) -> Any:
+    """A number to as many significant `digits`; anything else as it is."""
+    return float(f"{value:.{digits}g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
 def theme(mode: str = "light") -> dict[str, Any]:
@@ -102,5 +108,6 @@ def theme(mode: str = "light") -> dict[str, Any]:
             "rope": {"color": _ROPE[mode]},
             "unity": {"color": quiet, "strokeWidth": 1.25},
             "surface": {"color": surface},
+            **{level: {"color": c, "stroke": c} for level, c in _LEVELS[mode].items()},
         },
     }  # fmt: skip

@@ -1,0 +1,118 @@
+"use strict";
+// Unpacks what the page holds, draws its figures when near the screen, and saves them. Nothing is fetched or evaluated.
+const page = (() => {
+  const unpack = async () => {
+    const text = atob(document.getElementById("packed").textContent), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"))).json();
+  };
+  const data = unpack();
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const views = new Map();
+  let printing = false;
+
+  // A small box beside the pointer; what it says comes from data and is only ever text.
+  const tip = document.createElement("div");
+  tip.id = "tip";
+  tip.hidden = true;
+  document.body.append(tip);
+  const place = (x, y) => {
+    const { offsetWidth: w, offsetHeight: h } = tip, gap = 14;
+    tip.style.left = `${Math.max(4, x + gap + w > innerWidth ? x - gap - w : x + gap)}px`;
+    tip.style.top = `${Math.max(4, y + gap + h > innerHeight ? y - gap - h : y + gap)}px`;
+  };
+  const showTip = (event, ...content) => {
+    tip.replaceChildren(...content);
+    tip.hidden = false;
+    place(event.clientX, event.clientY);
+  };
+  const hideTip = () => { tip.hidden = true; };
+  const tooltip = (_, event, item, value) => {
+    if (!value || typeof value !== "object") return hideTip();
+    const list = document.createElement("dl");
+    for (const [name, said] of Object.entries(value)) {
+      const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
+      dt.textContent = name;
+      dd.textContent = String(said);
+      list.append(dt, dd);
+    }
+    showTip(event, list);
+  };
+
+  // Figures: one definition, dressed for light or dark.
+  const draw = async (box) => {
+    const { figures, themes } = await data;
+    const config = themes[dark.matches && !printing ? "dark" : "light"];
+    const spec = { ...figures[box.dataset.figure].body, width: "container", autosize: { type: "fit-x", contains: "padding" }, config };
+    views.get(box)?.finalize();
+    // ast, expr: expressions are walked by an interpreter; the page's policy lets no text be evaluated
+    const options = { actions: false, renderer: "svg", tooltip, ast: true, expr: vegaInterpreter.expressionInterpreter };
+    const { view } = await vegaEmbed(box, spec, options);
+    views.set(box, view);
+    box.style.minHeight = "";
+    box.querySelector("svg")?.setAttribute("aria-hidden", "true");
+    view.addEventListener("click", (_, item) => {
+      const target = item?.datum?.anchor;
+      if (target) location.hash = target;
+    });
+    if (!("drawn" in document.body.dataset)) document.body.dataset.drawn = Math.round(performance.now());
+  };
+  const boxes = [...document.querySelectorAll(".plot")];
+  const near = new IntersectionObserver((entries) => {
+    for (const e of entries) if (e.isIntersecting) { near.unobserve(e.target); draw(e.target); }
+  }, { rootMargin: "600px" });
+  boxes.forEach((b) => near.observe(b));
+  const redraw = () => Promise.all([...views.keys()].map(draw));
+  dark.addEventListener("change", redraw);
+  addEventListener("beforeprint", () => {
+    printing = true;
+    for (const d of document.querySelectorAll("details.comparison, details.fold")) d.open = true;
+    near.disconnect();
+    boxes.forEach(draw);
+  });
+  addEventListener("afterprint", () => { printing = false; redraw(); });
+
+  // Downloads: SVG and PNG from the drawn view, CSV from the figure's tidy rows.
+  const save = (name, blob) => {
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 5000);
+  };
+  const quoted = (v) => (v === null ? "" : /[",\n\r]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : String(v));
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-save]");
+    if (!button) return;
+    const { figures } = await data, figure = figures[button.dataset.of], kind = button.dataset.save;
+    if (kind === "csv") {
+      const lines = [figure.columns, ...(figure.values[0] ?? []).map((_, i) => figure.values.map((column) => column[i]))];
+      return save(`${figure.name}.csv`, new Blob([lines.map((r) => r.map(quoted).join(",") + "\n").join("")], { type: "text/csv" }));
+    }
+    const box = document.getElementById(`figure-${button.dataset.of}`);
+    if (!views.has(box)) await draw(box);
+    const view = views.get(box);
+    if (kind === "svg") return save(`${figure.name}.svg`, new Blob([await view.toSVG()], { type: "image/svg+xml" }));
+    (await view.toCanvas(2)).toBlob((blob) => save(`${figure.name}.png`, blob));
+  });
+
+  // A link to something that is folded away unfolds it; a menu closes once it has been used.
+  const unfold = () => {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", unfold);
+  const menu = document.querySelector("details.menu");
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (menu?.open && (link || !menu.contains(event.target))) menu.open = false;
+    if (link && link.hash === location.hash) unfold();
+  });
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    hideTip();
+    if (menu?.open) { menu.open = false; menu.querySelector("summary").focus(); }
+  });
+  unfold();
+  return { data, showTip, hideTip };
+})();
