@@ -117,7 +117,6 @@ def _data(curves: Sequence[GainCurve], order: Sequence[int]) -> list[dict[str, A
             "candidate": c.candidate,
             "baseline": c.baseline,
             "resource": c.resource,
-            "index": c.verdict.index,
         }
         row |= {"index": c.verdict.index, "at": c.verdict.at, "gain": c.verdict.gain, "low": low, "high": high}
         rows.append(row | {"region": c.verdict.region, "level": c.verdict.level, "trend": c.verdict.trend})
