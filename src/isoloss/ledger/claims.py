@@ -73,7 +73,10 @@ def _process_is_gone(owner: str) -> bool:
         return True
     except OSError:
         return False
-    return False
+    try:  # one that ended and that nobody has reaped
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return False
 
 
 def claim(

@@ -59,9 +59,10 @@ class Database:
         self.tell: Callable[[str], None] = lambda said: None
         url = _url_of(ledger, create)
         self.file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
-        self._secrets = {s for s in (url.password, url.username, *map(str, url.query.values())) if s}
+        told = ("host", "port", "connect_timeout")
+        words = (str(word) for key, word in url.query.items() if key not in told)
+        self._secrets = {secret for secret in (url.password, url.username, *words) if secret}
         try:
-            # a server's answer to an old connection is found wanting when it is used, and then repeated
             self._engine: Engine = create_engine(url)
         except ModuleNotFoundError as error:
             raise MissingError(
@@ -161,7 +162,8 @@ def _url_of(ledger: str, create: bool) -> URL:
         except (ArgumentError, ValueError):
             raise LedgerError(shown_name(ledger), "is not a URL", f"{_KINDS}; write '@' in a word as %40") from None
         if backend in ("postgresql", "postgres"):
-            return url.set(drivername="postgresql+psycopg")
+            waits = url.query.get("connect_timeout", "10")
+            return url.set(drivername="postgresql+psycopg").update_query_dict({"connect_timeout": waits})
         if backend != "sqlite":
             raise LedgerError(shown_name(ledger), f"'{backend[:20]}' is no database that a ledger can be", _KINDS)
         ledger = url.database or ""
