@@ -159,7 +159,7 @@ def result_of(opened: OpenStudy, store: Any, extra: Mapping[str, Any]) -> StudyR
         "command": f"isoloss run {opened.path}",
         "study_file": opened.text,
         "study_id": study.study_id,
-        "ledger": store.name if "://" not in store.name else store.name.split("@")[-1],
+        "ledger": store.name,
         "environment": environment,
         "measured": time.strftime("%Y-%m-%d", time.gmtime(machine[-1]["ended"])) if machine else "",
         "seconds_by_phase": phases,
