@@ -11,7 +11,7 @@ STUDY ?= studies/quickstart.toml
 TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format install clean bench-gpu
+.PHONY: demo test fuzz check format install clean bench-gpu
 
 demo: $(VENV)/lab  ## measure the gain of the quickstart, write reports/quickstart/report.html
 	$(BIN)/isoloss run $(STUDY)
@@ -23,6 +23,10 @@ check: $(VENV)/dev  ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+FUZZ_INPUTS ?= 1000000
+fuzz: $(VENV)/dev  ## spoilt inputs for every reader, half an hour on two cores; prints its seed
+	$(BIN)/python -m fuzz --inputs $(FUZZ_INPUTS)
 
 bench-gpu: $(VENV)/lab  ## the bars that need a GPU; says so where there is none
 	$(BIN)/python benchmarks/speed/gpu.py

@@ -11,18 +11,39 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+#: Characters of the longest message; of a longer one the middle is left out.
+LONGEST = 1000
+
+
+def printable(text: str, longest: int = LONGEST) -> str:
+    """`text` in one line that any terminal shows as it is: folded, control and invisible characters as escapes.
+
+    A stranger's name may hold terminal codes, marks that turn the direction of writing, or a megabyte.
+
+    >>> printable("a\\x1b[2Jb\\n c\\u202e")
+    'a\\\\x1b[2Jb c\\\\u202e'
+    """
+    if len(text) > 8 * longest:  # escapes make it longer, never shorter: the rest would be cut all the same
+        text = text[: 4 * longest] + text[-4 * longest :]
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    if len(line) > longest:
+        line = f"{line[: longest * 2 // 3]} ... {line[-(longest // 3 - 5) :]}"
+    return line
+
 
 class IsolossError(Exception):
     """A fault of input or surroundings, said in one line: ``where: what; remedy``.
 
-    `where` names the file, table, field or URL at fault; `remedy` says what to do next. Newlines in either
-    (they may come from a stranger's file) are folded, so the message always stays one line.
+    `where` names the file, table, field or URL at fault; `remedy` says what to do next. What a stranger's file put
+    into either is folded, escaped and shortened, so the message always stays one line (see `printable`).
     """
 
     def __init__(self, where: object, what: str, remedy: str = "") -> None:
         self.where, self.what, self.remedy = str(where), what, remedy
         line = f"{self.where}: {what}" + (f"; {remedy}" if remedy else "")
-        super().__init__(" ".join(line.split()))
+        super().__init__(printable(line))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # the default rebuilds from the one line, which __init__ can't take; a worker process must be able to send it

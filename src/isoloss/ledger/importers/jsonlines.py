@@ -20,7 +20,7 @@ def read(path: Path) -> pl.DataFrame:
     Raises `TableError` naming the line that is no object.
     """
     try:
-        frame = pl.read_ndjson(path, infer_schema_length=None).pipe(_unnest)
+        frame = pl.read_ndjson(path, infer_schema_length=None).pipe(unnested)
         if frame.height > 1:  # a single object may hold whole columns
             return frame
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError):
@@ -99,7 +99,8 @@ def _rows_of(whole: dict[str, Any]) -> list[dict[str, Any]]:
     return [whole]
 
 
-def _unnest(frame: pl.DataFrame) -> pl.DataFrame:
+def unnested(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with a column for each field of a struct, named with dots, and lists as JSON text."""
     while structs := [c for c, t in frame.schema.items() if isinstance(t, pl.Struct)]:
         for name in structs:
             fields = [f.name for f in frame.schema[name].fields]  # type: ignore[attr-defined]

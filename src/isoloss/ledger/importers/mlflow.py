@@ -34,7 +34,7 @@ def read(path: Path) -> pl.DataFrame:
             "run_name": meta.get("run_name"),
             "experiment": _experiment(folder.parent),
             "status": _STATUS.get(status, str(status)) if isinstance(status, int) else status,
-            "params": {name: file.read_text(encoding="utf-8").strip() for name, file in _files(folder / "params")},
+            "params": {name: _text(file).strip() for name, file in _files(folder / "params")},
             "metrics": {name: _last(file) for name, file in _files(folder / "metrics")},
         })  # fmt: skip
     if not runs:
@@ -48,11 +48,19 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
     return [(f.relative_to(folder).as_posix(), f) for f in sorted(folder.rglob("*")) if f.is_file()]
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
+        raise TableError(file, f"can't be read ({said})", "mend it or move that run away") from None
+
+
 def _last(file: Path) -> float:
     """The value at the highest step; a line is ``timestamp value step``."""
     best: tuple[int, int] | None = None
     value = float("nan")
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(file).splitlines(), 1):
         words = line.split()
         try:
             at = (int(words[2]) if len(words) > 2 else 0, int(words[0]))

@@ -52,8 +52,10 @@ def read(path: Path) -> pl.DataFrame:
 def _summary(path: Path) -> dict[str, Any]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TableError(path, f"can't be read as JSON: {str(error)[:100]}", "mend it or move that run away") from None
+    if not isinstance(whole, dict):
+        raise TableError(path, "is no JSON object", "mend it or move that run away")
     return _plain({k: v for k, v in whole.items() if k != "_wandb"})
 
 

@@ -1,0 +1,82 @@
+"""Every reader of what a stranger wrote, on 10,000 spoilt inputs (`make fuzz` tries a million); faults found before."""
+
+from __future__ import annotations
+
+import os
+
+import polars as pl
+import pytest
+
+from fuzz.pool import fuzz
+from fuzz.targets import TARGETS
+from isoloss.errors import LONGEST, IsolossError, TableError, printable
+from isoloss.ledger.importers import load
+
+
+def test_no_input_crashes_hangs_or_warns():
+    tallies = fuzz(10_000, 20261122, list(TARGETS), os.cpu_count() or 1, seconds=20.0)
+    assert [f for t in tallies.values() for f in t.faults] == []
+    assert sum(t.inputs for t in tallies.values()) >= 9_990
+    # an input that no reader accepts tests the first check alone
+    assert all(t.returned and t.refused for t in tallies.values())
+
+
+def test_a_message_is_one_short_line_that_any_terminal_shows():
+    said = str(IsolossError("a\x1b[2J\n.toml", "b\u202e\ud800" + "x" * 10**6, "mend\x00 it"))
+    assert said.isprintable() and len(said) <= LONGEST and said.startswith(r"a\x1b[2J .toml: b\u202e\ud800x")
+    assert said.endswith(r"mend\x00 it")
+    assert printable("plain, ä and 語") == "plain, ä and 語"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_lengths_that_lie_are_refused_and_not_believed(tmp_path, kind):
+    """A reader that believes them ends the process (a panic, or a terabyte asked for)."""
+    path, frame = tmp_path / f"runs.{kind}", pl.DataFrame({"arm": ["a", None] * 50, "loss": [1.0, None] * 50})
+    frame.write_parquet(path) if kind == "parquet" else frame.write_ipc(path, compression="zstd")
+    whole = path.read_bytes()
+    for at in range(0, len(whole) - 8, 3):
+        for length in (b"\xff\xff\xff\x7f", b"\x00\x00\x00\x00\x00\x01\x00\x00"):
+            path.write_bytes(whole[:at] + length + whole[at + len(length) :])
+            try:
+                load(path)
+            except TableError as error:
+                assert str(error).startswith(str(path))
+
+
+def test_columns_of_odd_types_are_read_as_text_or_numbers(tmp_path):
+    path = tmp_path / "runs.parquet"
+    pl.DataFrame(
+        {
+            "arm": pl.Series(["a", "b"], dtype=pl.Categorical),
+            "betas": [[0.9, 0.95], [0.9, 0.99]],
+            "id": [b"\x00\xff", b"x"],
+            "config": [{"lr": 0.1}, {"lr": 0.2}],
+            "loss": pl.Series(["1.5", "2.5"]).cast(pl.Decimal(10, 2)),
+        }
+    ).write_parquet(path)
+    frame = load(path).frame
+    assert frame.sort("arm").rows(named=True)[0] == {
+        "arm": "a", "betas": "[0.9, 0.95]", "id": "00ff", "loss": 1.5, "config.lr": 0.1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "spoilt"),
+    [
+        ("mlruns/0/r/metrics/loss", b"\xb1 1 2"),
+        ("mlruns/0/r/params/lr", b"\xff"),
+        ("wandb/run-20260101_000000-a/files/wandb-summary.json", b"3"),
+        ("wandb/run-20260101_000000-a/files/wandb-summary.json", b"[" * 100_000),
+        ("runs.json", b"[" * 100_000),
+        ("runs.json", b'{"a":' * 100_000),
+    ],
+)
+def test_a_spoilt_file_of_a_tracker_is_named(tmp_path, name, spoilt):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(spoilt)
+    if "mlruns" in name:
+        (tmp_path / "mlruns/0/r/meta.yaml").write_text("run_id: r\nstatus: 3\n")
+        (tmp_path / "mlruns/0/r/metrics").mkdir(exist_ok=True)
+    with pytest.raises(TableError, match=path.name):
+        load(tmp_path / name.split("/")[0])
