@@ -62,7 +62,7 @@ class Tally:
 def fuzz(
     inputs: int, seed: int, names: Sequence[str], workers: int, seconds: float = SECONDS, told: Any = lambda done: None
 ) -> dict[str, Tally]:
-    """Tally of each target in `names` over `inputs` inputs in all, by the targets' shares; `told` gets the count so far."""
+    """Tally of each target in `names` over `inputs` inputs in all, by the targets' shares; `told` gets the count."""
     from fuzz.targets import TARGETS
 
     whole = sum(TARGETS[n].share for n in names)
@@ -201,7 +201,7 @@ def _memory_disk() -> str | None:
 
 
 def attempt(target: Any, seed: int, number: int, scratch: Path, seconds: float) -> tuple[str, Fault | None]:
-    """Make the input in an empty folder of `scratch` and read it: ``returned``, ``refused`` or ``fault``, and the fault."""
+    """Make the input in an empty folder of `scratch` and read it: ``returned``, ``refused`` or ``fault``, and it."""
     folder = scratch / "in"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

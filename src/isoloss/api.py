@@ -8,6 +8,7 @@ from isoloss.verbs.corpora import build_corpus, corpora
 from isoloss.verbs.fetching import fetch, fetchable, fetched_json, import_runs
 from isoloss.verbs.fits import LawReport, fit, law_json
 from isoloss.verbs.isoflop import isoflop, isoflop_json
+from isoloss.verbs.ledgers import export_bundle, import_bundles, prune, rescue, verify
 from isoloss.verbs.names import known, versions
 from isoloss.verbs.nexts import NextReport, next_json, next_runs
 from isoloss.verbs.origin import allocation, origin, origin_json, origin_page
@@ -31,12 +32,14 @@ __all__ = [
     "build_corpus",
     "chain",
     "corpora",
+    "export_bundle",
     "fetch",
     "fetchable",
     "fetched_json",
     "fit",
     "gain",
     "gain_json",
+    "import_bundles",
     "import_runs",
     "isoflop",
     "isoflop_json",
@@ -52,15 +55,18 @@ __all__ = [
     "origin_json",
     "origin_page",
     "plan",
+    "prune",
     "rank",
     "read_gain",
     "report",
     "reproduce",
     "reproducible",
     "reproduction_json",
+    "rescue",
     "run",
     "send",
     "status",
+    "verify",
     "versions",
     "watch",
 ]

@@ -2,6 +2,6 @@
 
 from isoloss.cli.frame import app, main
 
-from isoloss.cli import studies, watching, tables, laws, progress, corpora  # isort: skip  (help lists the verbs in this order)
+from isoloss.cli import studies, watching, tables, laws, progress, corpora, ledgers  # isort: skip  (order of the help)
 
-__all__ = ["app", "corpora", "laws", "main", "progress", "studies", "tables", "watching"]
+__all__ = ["app", "corpora", "laws", "ledgers", "main", "progress", "studies", "tables", "watching"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -147,31 +147,6 @@ def next_(
         ledger=ledger,
     )
     print_json(api.next_json(found)) if as_json else print_next(found, screen())
-
-
-@app.command("import")
-def import_(
-    runs: RunsPath,
-    out: Annotated[Path, typer.Option("--out", help="The table to write, .csv or .parquet.", show_default=False)],
-    where: WhereFlag = None,
-    curves: Annotated[Points | None, typer.Option(help="Rows are logged points: take each run's end, or all.")] = None,
-    arm_column: ArmFlag = None,
-    resource: Annotated[str | None, typer.Option(help="Column of the resource.")] = None,
-    quality: QualityFlag = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Write anybody's runs, whatever they lie in, to one table with one finished run a row."""
-    from isoloss import api
-
-    points: Any = None if curves is None else curves.value
-    told = {"arm_column": arm_column, "resource": resource, "quality": quality}
-    done = api.import_runs(runs, out, where=where or (), curves=points, **told)
-    if as_json:
-        print_json(done)
-        return
-    for note in done["notes"]:
-        screen().print(Text(f"{note['severity']} {note['code']}  {note['message']}", style="dim"), soft_wrap=True)
-    screen().print(Text(f"{done['out']}: {done['rows']:,} runs, {len(done['columns'])} columns"), soft_wrap=True)
 
 
 @app.command()

@@ -99,6 +99,22 @@ class Database:
         with self.faults(), self._reader.begin() as db:
             yield db
 
+    def vacuum(self) -> None:
+        """Give the space of what was removed back to the disk."""
+        with self.faults():
+            if self.dialect != "sqlite":
+                with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+                    db.exec_driver_sql("VACUUM")
+                return
+            connection = self._engine.raw_connection()  # SQLite does it outside of a transaction only
+            try:
+                for said in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                    connection.execute(said)
+            except sqlite3.Error as error:
+                raise DBAPIError.instance("VACUUM", None, error, sqlite3.Error) from None
+            finally:
+                connection.close()
+
     @contextmanager
     def faults(self) -> Iterator[None]:
         """What the database says against anything, as `LedgerError`."""
@@ -140,7 +156,10 @@ class Database:
                 self.name, f"can't be written: {text}", "free space and run again: finished runs are kept"
             )
         if "not a database" in low or "malformed" in low:
-            return LedgerError(self.name, "is damaged or not a ledger", "move it away, or name another with --ledger")
+            remedy = (
+                f"isoloss rescue {self.name} --out NEW.sqlite saves what can be read; or name another with --ledger"
+            )
+            return LedgerError(self.name, "is damaged or not a ledger", remedy)
         if "readonly" in low or "read-only" in low or "unable to open" in low:
             return LedgerError(self.name, f"can't be opened for writing: {text}", "check the path and its permissions")
         if "locked" in low:

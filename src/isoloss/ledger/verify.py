@@ -1,0 +1,95 @@
+"""Every altered record of a ledger, named: what `isoloss verify` finds.
+
+Everything has a hash of itself: a run's id of its spec, an environment's of its text, a study's of what it says, and a
+record's digest of all that its end wrote. A member repeats its run's status and price, so the two must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, func, select, text
+
+from isoloss.ledger import schema
+from isoloss.ledger.bundle.write import pages
+from isoloss.ledger.connection import Database
+from isoloss.ledger.record_check import environment_faults, run_faults, study_faults
+
+Fault = dict[str, str]
+
+
+def faults(database: Database, told: Callable[[int, int], None] = lambda done, whole: None) -> Iterator[Fault]:
+    """What is wrong, a fault at a time: ``kind`` and ``id`` of the row, and ``fault``, a phrase.
+
+    `told` gets how many runs of how many are looked at. Raises `LedgerError` where the file itself can't be read.
+    """
+    with database.reading() as db:
+        yield from _file(database, db)
+        s, e = schema.studies, schema.environments
+        studies = set()
+        for row in db.execute(select(s)):
+            studies.add(row.study_id)
+            yield from _of("study", row.study_id, study_faults(row.study_id, row.name, row.text))
+        environments = set()
+        for row in db.execute(select(e)):
+            environments.add(row.environment_id)
+            yield from _of("environment", row.environment_id, environment_faults(row.environment_id, row.data))
+        for runs, notes, members in pages(db, None, told):
+            said: dict[str, list[str]] = {}
+            for note in notes:
+                said.setdefault(note["run_id"], []).append(note["text"])
+            mine: dict[str, list[dict[str, Any]]] = {}
+            for member in members:
+                mine.setdefault(member["run_id"], []).append(member)
+            for run in runs:
+                found = run_faults(run, said.get(run["run_id"], []))
+                if run["environment_id"] is not None and run["environment_id"] not in environments:
+                    found.append(f"its environment {run['environment_id'][:40]} is missing")
+                yield from _of("run", run["run_id"], found)
+                yield from _members(run, mine.get(run["run_id"], []), studies)
+        yield from _orphans(db)
+
+
+def _file(database: Database, db: Connection) -> Iterator[Fault]:
+    """What SQLite's own check says: of pages, of indexes that disagree with their tables."""
+    if database.dialect == "sqlite":
+        for (line,) in db.execute(text("PRAGMA integrity_check(100)")):
+            if line != "ok":
+                yield from _of("file", database.name, [" ".join(str(line).split())[:300]])
+
+
+def _members(run: dict[str, Any], members: list[dict[str, Any]], studies: set[str]) -> Iterator[Fault]:
+    priced: dict[str, int] = {}
+    for member in members:
+        where = f"as a member ({member['arm'][:40]}) of study {member['study_id'][:16]}"
+        if member["status"] != run["status"]:
+            yield from _of("run", run["run_id"], [f"is {run['status']}, but {member['status'][:20]} {where}"])
+        if member["study_id"] not in studies:
+            yield from _of("run", run["run_id"], [f"{where} belongs to a study that is missing"])
+        priced.setdefault(member["study_id"], 0)
+        if member["price"] is not None:
+            priced[member["study_id"]] += 1
+            if member["price"] != run["price"]:
+                yield from _of("run", run["run_id"], [f"has another price {where}"])
+    for study, count in priced.items():
+        if count != 1:
+            yield from _of(
+                "run", run["run_id"], [f"has its price {count} times in study {study[:16]}, and once is right"]
+            )
+
+
+def _orphans(db: Connection) -> Iterator[Fault]:
+    """Members and notes of runs that are not there."""
+    r = schema.runs
+    for table, what in ((schema.members, "study's member"), (schema.notes, "note")):
+        absent = select(table.c.run_id, func.count()).where(
+            ~select(r.c.run_id).where(r.c.run_id == table.c.run_id).exists()
+        )
+        for run_id, count in db.execute(absent.group_by(table.c.run_id).order_by(table.c.run_id)):
+            yield from _of("run", run_id, [f"is missing, and {count} {what}{'s' if count > 1 else ''} of it are there"])
+
+
+def _of(kind: str, of: str, said: list[str]) -> Iterator[Fault]:
+    for phrase in said:
+        yield {"kind": kind, "id": of[:80], "fault": phrase}
