@@ -41,6 +41,14 @@ def _line(text: str, style: str = "") -> None:
     screen().print(Text(printable(text), style=style), soft_wrap=True)
 
 
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _studies(count: int, kind: str = "") -> str:
+    return f"{count:,} {kind}{'study' if count == 1 else 'studies'}"
+
+
 @app.command()
 def export(
     studies: Annotated[
@@ -65,7 +73,7 @@ def export(
         print_json(done)
         return
     rows = done["rows"]
-    _line(f"{done['bundle']}: {rows['runs']:,} runs of {rows['studies']:,} studies, from {done['ledger']}")
+    _line(f"{done['bundle']}: {_count(rows['runs'], 'run')} of {_studies(rows['studies'])}, from {done['ledger']}")
 
 
 @app.command("import")
@@ -121,8 +129,8 @@ def import_(
         print_json(done)
         return
     for one in done:
-        runs = f"{one['new']:,} runs new, {one['records']:,} records, {one['known']:,} runs known"
-        _line(f"{one['bundle']} into {one['ledger']}: {runs}, {one['studies']:,} studies new")
+        runs = f"{_count(one['new'], 'new run')}, {_count(one['records'], 'new record')}, {one['known']:,} known"
+        _line(f"{one['bundle']} into {one['ledger']}: {runs}; {_studies(one['studies'], 'new ')}")
         for conflict in one["conflicts"][:_SHOWN]:
             _line(f"  run {conflict['run_id']} has two records: {conflict['stayed']}", "dim")
         if len(one["conflicts"]) > _SHOWN:
@@ -172,8 +180,8 @@ def verify(
         count = len(done["faults"])
         if count > _SHOWN:
             _line(f"and {count - _SHOWN:,} more; --json lists all", "dim")
-        said = f"{count:,} fault{'s' if count != 1 else ''}" if count else "nothing is altered"
-        _line(f"{done['name']}: {done['runs']:,} runs checked, {said}")
+        said = _count(count, "fault") if count else "nothing is altered"
+        _line(f"{done['name']}: {_count(done['runs'], 'run')} checked, {said}")
     if done["faults"]:
         raise typer.Exit(1)
 
@@ -225,7 +233,7 @@ def prune(
         return
     for one in done["removals"]:
         size = f", {one['bytes'] / 1e6:,.2f} MB" if one["bytes"] else ""
-        _line(f"{one['count']:,} {one['what']}{size}")
+        _line(f"{one['what']}: {one['count']:,}{size}")
     if not done["removals"]:
         _line(f"{done['ledger']}: there is nothing to remove")
     elif done["removed"]:

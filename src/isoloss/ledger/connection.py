@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from isoloss.errors import LedgerError, MissingError
+from isoloss.errors import IsolossError, LedgerError, MissingError
 
 T = TypeVar("T")
 
@@ -82,8 +82,17 @@ class Database:
         self._engine.dispose()
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """What `work` reads, all of it from one moment. It may be carried out again where the server was away."""
-        return self._patiently(self._reader, work)
+        """What `work` reads, all of it from one moment. It may be carried out again where the server was away.
+
+        Whatever `work` can't make sense of is an altered record: its bytes are what `finish_all` wrote, or damaged.
+        """
+        try:
+            return self._patiently(self._reader, work)
+        except (IsolossError, SQLAlchemyError):
+            raise
+        except Exception as error:
+            said = f"holds a record that can't be read ({type(error).__name__})"
+            raise LedgerError(self.name, said, f"isoloss verify {self.name} names it") from error
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Carry out `work` in one transaction, whole or not at all.

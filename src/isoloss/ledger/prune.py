@@ -46,8 +46,8 @@ def waste(database: Database, cache: Path, studies: Collection[str] = ()) -> Was
     checkpoints = [p for p in _files(cache / "checkpoints") if p.name.partition(".")[0] in ended | set(runs)]
     backups = [] if database.file is None else _backups(database.file)
     found = (
-        Removal("studies that are named", len(studies), 0),
-        Removal("runs that no study has", len(runs), size),
+        Removal("studies named", len(studies), 0),
+        Removal("runs that no other study has" if studies else "runs that no study has", len(runs), size),
         Removal("checkpoints of runs that ended", len(checkpoints), _bytes(checkpoints)),
         Removal("backups of an older or damaged ledger", len(backups), _bytes(backups)),
     )
@@ -72,6 +72,7 @@ def remove(database: Database, found: Waste) -> int:
         used = select(r.c.environment_id).where(r.c.environment_id == e.c.environment_id).exists()
         db.execute(e.delete().where(~used))
 
+    size = _bytes([p for p in found.files if p.exists()])
     database.write(work)
     for path in found.files:
         try:
@@ -79,7 +80,7 @@ def remove(database: Database, found: Waste) -> int:
         except OSError as error:
             raise LedgerError(path, f"can't be removed ({error.strerror})", "check its permissions") from None
     database.vacuum()
-    return max(0, before - _disk(database)) + sum(x.bytes for x in found.removals if "runs" not in x.what.split()[0])
+    return max(0, before - _disk(database)) + size
 
 
 def _unneeded(db: Connection, studies: Collection[str]) -> tuple[list[str], int]:

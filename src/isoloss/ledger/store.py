@@ -244,8 +244,12 @@ class Ledger:
         from isoloss.ledger.records import unpack_curve
 
         wanted = select(schema.runs.c.curve).where(schema.runs.c.run_id == run_id)
-        blob = self.database.read(lambda db: db.scalar(wanted))
-        return None if blob is None else unpack_curve(blob)
+
+        def work(db: Connection) -> dict[str, list[float]] | None:
+            blob = db.scalar(wanted)
+            return None if blob is None else unpack_curve(blob)
+
+        return self.database.read(work)
 
     def studies(self) -> list[dict[str, Any]]:
         """Every study filed here, latest opened first: id, name, path, text, opened."""
