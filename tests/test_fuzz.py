@@ -73,7 +73,7 @@ def test_columns_of_odd_types_are_read_as_text_or_numbers(tmp_path):
 )
 def test_a_spoilt_file_of_a_tracker_is_named(tmp_path, name, spoilt):
     path = tmp_path / name
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(spoilt)
     if "mlruns" in name:
         (tmp_path / "mlruns/0/r/meta.yaml").write_text("run_id: r\nstatus: 3\n")

@@ -30,6 +30,13 @@ def read(path: Path) -> pl.DataFrame:
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(path, f"can't be read as JSON: {str(error)[:200]}", "is it UTF-8 text?") from None
     try:
+        return _parsed(path, text)
+    except RecursionError:
+        raise TableError(path, "is nested too deeply", "one object a run") from None
+
+
+def _parsed(path: Path, text: str) -> pl.DataFrame:
+    try:
         whole = json.loads(text)
     except json.JSONDecodeError:
         return frame_of(_lines(path, text))
