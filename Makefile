@@ -11,13 +11,16 @@ STUDY ?= studies/quickstart.toml
 TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test fuzz check format install clean bench-gpu
+.PHONY: demo test test-faults fuzz check format install clean bench-gpu
 
 demo: $(VENV)/lab  ## measure the gain of the quickstart, write reports/quickstart/report.html
 	$(BIN)/isoloss run $(STUDY)
 
 test: $(VENV)/dev  ## all tests
 	$(BIN)/python -m pytest
+
+test-faults: $(VENV)/dev  ## processes killed by the hundred, full disks, clocks, versions: what was lost and doubled
+	$(BIN)/python -m pytest -m "faults or not faults" tests/faults tests/test_resume.py
 
 check: $(VENV)/dev  ## lint, format, types
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Faults, each really done: processes killed, disks filled, clocks set back, versions mixed. `make test-faults`."""
