@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,7 +138,7 @@ class RunSpec:
             step_rule=None if rule is None else StepRule(**rule), drop=None if drop is None else Drop(**drop), **rest
         )
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """First 20 hex digits of SHA-256 over the canonical JSON of `to_dict`.
 

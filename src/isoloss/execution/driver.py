@@ -19,6 +19,8 @@ from isoloss.study import Study
 
 #: A run whose worker dies this often is recorded as failed.
 ATTEMPTS = 3
+#: Jobs in hand for each worker at most, beyond the one that it has.
+AHEAD = 64
 
 
 class Observer:
@@ -88,10 +90,10 @@ def _round(
     stack_of = {spec.run_id: stack for stack in plan.stacks for spec in stack}
     claimed: set[str] = set()
     lost: Counter[str] = Counter()
-    running = 0
+    running, ahead = 0, 1
     while open_ids:
-        # one job beyond the workers, so that none waits while a result is written
-        free = engine.slots + 1 - running
+        # one job beyond the workers, so that none waits while a result is written; more where runs are shorter than that
+        free = engine.slots + ahead - running
         for ids in ledger.claim(study, owner, free, ids_of) if free > 0 else []:
             specs = stack_of[min(ids)]
             engine.submit(Job(specs, tuple(_reference(spec, ledger) for spec in specs), peaks.of(specs)))
@@ -106,20 +108,23 @@ def _round(
         back = engine.collect(1.0)
         for line in engine.notices():
             observer.notice(line)
+        # workers that had nothing left to do while this process wrote need more in hand the next time
+        ahead = min(max(1, 2 * (len(back) - engine.slots)), AHEAD * engine.slots)
+        running -= len(back)
+        done: list[Ended] = []
         for job in back:
-            running -= 1
             peaks.learn(job)
             mine = [e for e in job if e.spec.run_id in claimed]  # a stack is trained whole, whoever had some of it
             claimed -= {e.spec.run_id for e in mine}
             lost.update(e.spec.run_id for e in mine if e.lost)
-            again = [e.spec.run_id for e in mine if e.lost and lost[e.spec.run_id] < ATTEMPTS]
+            again = {e.spec.run_id for e in mine if e.lost and lost[e.spec.run_id] < ATTEMPTS}
             if again:
                 ledger.release(owner, again)
-                mine = [e for e in mine if e.spec.run_id not in again]
-            _record(mine, ledger, engine)
-            for ended in mine:
-                open_ids.discard(ended.spec.run_id)
-                observer.ended(ended, prices.get(ended.spec.run_id, 0.0))
+            done += [e for e in mine if e.spec.run_id not in again]
+        _record(done, ledger, engine)
+        for ended in done:
+            open_ids.discard(ended.spec.run_id)
+            observer.ended(ended, prices.get(ended.spec.run_id, 0.0))
 
 
 def _reference(spec: RunSpec, ledger: Ledger) -> dict[str, list[float]] | None:
@@ -128,17 +133,18 @@ def _reference(spec: RunSpec, ledger: Ledger) -> dict[str, list[float]] | None:
 
 def _end(ledger: Ledger, engine: RunEngine, owner: str) -> None:
     try:
-        for job in engine.collect(0):  # what came back since, where the study was stopped
-            _record([e for e in job if not e.lost], ledger, engine)
+        # what came back since, where the study was stopped
+        _record([e for job in engine.collect(0) for e in job if not e.lost], ledger, engine)
     finally:
         engine.stop()
         ledger.release(owner)
 
 
-def _record(job: Sequence[Ended], ledger: Ledger, engine: RunEngine) -> None:
-    """The runs of a job, all of them or, where this process dies, none."""
-    ledger.finish_all([(e.spec.run_id, e.outcome, e.environment) for e in job])
-    for ended in job:
+def _record(back: Sequence[Ended], ledger: Ledger, engine: RunEngine) -> None:
+    """What came back, all of it or, where this process dies, nothing."""
+    if back:
+        ledger.finish_all([(e.spec.run_id, e.outcome, e.environment) for e in back])
+    for ended in back:
         if ended.outcome.status != "failed":  # a failed run is queued again when the study is run again
             engine.recorded(ended.spec)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from isoloss.ledger.digest import canonical_json, record_digest
@@ -39,8 +40,11 @@ def plain_text(text: str) -> str:
 def pack_curve(curve: Mapping[str, list[float]]) -> bytes:
     """A curve as one Arrow IPC stream, compressed."""
     sink = pa.BufferOutputStream()
-    table = pa.table({k: pa.array(v, type=pa.float64()) for k, v in curve.items()})
-    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    # from buffers: given a list, pyarrow would first load pandas to ask whether it is one of its own
+    buffers = {k: np.asarray(v, dtype=np.float64) for k, v in curve.items()}
+    columns = {k: pa.Array.from_buffers(pa.float64(), len(v), [None, pa.py_buffer(v)]) for k, v in buffers.items()}
+    table = pa.table(columns)
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
 
