@@ -64,7 +64,7 @@ algorithm = "bench/formula"
 settings = {{ factor = 0.5 }}
 sweep = {{ lr = {{ centre = 0.1, factor = 10, points = 3 }} }}
 """
-PLUGIN = '''
+PLUGIN = """
 import random
 from pydantic import Field
 from isoloss.algorithms import Algorithm, algorithm
@@ -104,7 +104,7 @@ class Formula(Algorithm):
         curve = {"step": [1.0, 2.0], "examples": [spec.budget / 2, spec.budget], "train_loss": [2 * loss, loss]}
         used = {"examples": Amount(spec.budget, "counted"), "train_flops": Amount(1e4 * spec.budget, "analytic")}
         return Outcome("finished", {s: loss for s in spec.evaluate}, curve, used, {"compute": 1e-5})
-'''
+"""
 
 
 def trivial_study(folder: Path, runs: int) -> api.OpenStudy:

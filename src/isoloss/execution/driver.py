@@ -92,7 +92,7 @@ def _round(
     lost: Counter[str] = Counter()
     running, ahead = 0, 1
     while open_ids:
-        # one job beyond the workers, so that none waits while a result is written; more where runs are shorter than that
+        # one job beyond the workers, so that none waits while a result is written; more where runs are shorter
         free = engine.slots + ahead - running
         for ids in ledger.claim(study, owner, free, ids_of) if free > 0 else []:
             specs = stack_of[min(ids)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from isoloss.ledger import schema
 from isoloss.ledger.digest import canonical_json
-from isoloss.ledger.status import ENDED
+from isoloss.ledger.status import ENDED, batches
 from isoloss.runs import RunSpec
 
 if TYPE_CHECKING:  # `status` needs no data frames
@@ -73,26 +73,25 @@ def progress(db: Connection, study_id: str | None = None) -> dict[str, dict[str,
 
 def errors(db: Connection, study_id: str | None = None) -> dict[str, list[str]]:
     """study id -> what its failed runs said, each once."""
-    r, m = schema.runs, schema.members
-    asked = select(m.c.study_id, r.c.error).distinct().join(r, r.c.run_id == m.c.run_id).where(r.c.error.is_not(None))
-    if study_id is not None:
-        asked = asked.where(m.c.study_id == study_id)
-    return _lines(db, asked)
+    r = schema.runs
+    return _lines(db, select(r.c.run_id, r.c.error).where(r.c.error.is_not(None)), study_id)
 
 
 def notes(db: Connection, study_id: str | None = None) -> dict[str, list[str]]:
     """study id -> faults that its runs survived, each once."""
-    n, m = schema.notes, schema.members
-    asked = select(m.c.study_id, n.c.text).distinct().join(n, n.c.run_id == m.c.run_id)
-    if study_id is not None:
-        asked = asked.where(m.c.study_id == study_id)
-    return _lines(db, asked)
+    return _lines(db, select(schema.notes.c.run_id, schema.notes.c.text), study_id)
 
 
-def _lines(db: Connection, asked: Any) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for study, line in db.execute(asked):
-        found.setdefault(study, []).append(str(line))
+def _lines(db: Connection, asked: Select[Any], study_id: str | None) -> dict[str, list[str]]:
+    # few runs say anything: from those to their studies, where a join might go through all members
+    said: dict[str, set[str]] = {}
+    for run_id, line in db.execute(asked):
+        said.setdefault(run_id, set()).add(str(line))
+    m, found = schema.members, dict[str, set[str]]()
+    for batch in batches(said):
+        of = select(m.c.study_id, m.c.run_id).where(m.c.run_id.in_(batch))
+        for study, run_id in db.execute(of if study_id is None else of.where(m.c.study_id == study_id)):
+            found.setdefault(study, set()).update(said[run_id])
     return {study: sorted(lines) for study, lines in found.items()}
 
 

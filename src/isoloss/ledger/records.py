@@ -44,7 +44,9 @@ def pack_curve(curve: Mapping[str, list[float]]) -> bytes:
     buffers = {k: np.asarray(v, dtype=np.float64) for k, v in curve.items()}
     columns = {k: pa.Array.from_buffers(pa.float64(), len(v), [None, pa.py_buffer(v)]) for k, v in buffers.items()}
     table = pa.table(columns)
-    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)) as writer:
+    with pa.ipc.new_stream(
+        sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+    ) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
 

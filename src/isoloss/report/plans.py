@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from isoloss.ledger.progress import Progress
-from isoloss.planning.price import PlanSummary
 from isoloss.report.progress import view
 from isoloss.report.words import duration, number, times
+
+if TYPE_CHECKING:  # `status` waits for no statistics
+    from isoloss.planning.price import PlanSummary
 
 WHOLE = 10**9  # lines of a terminal that scrolls
 WIDE_LIST = 120  # columns of a terminal that has room for sources

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
-from isoloss.gains.result import GainPoint, Interval
 from isoloss.runs import RESOURCES
+
+if TYPE_CHECKING:  # words wait for no statistics
+    from isoloss.gains.result import GainPoint, Interval
 
 #: What stands where there is no number.
 NOTHING = "–"
