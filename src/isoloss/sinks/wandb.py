@@ -81,7 +81,8 @@ class WeightsAndBiases(Sink):
         return True
 
     def close(self) -> None:
-        """Each run has been closed by itself."""
+        """Wait for W&B's own process, which may still be writing runs that it has called finished."""
+        self._wandb.teardown()
 
 
 sinks.file("wandb", WeightsAndBiases)
