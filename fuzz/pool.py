@@ -92,6 +92,8 @@ def fuzz(
                         batches.append(rest)
             told(sum(t.inputs for t in tallies.values()))
             time.sleep(0.02)
+    except KeyboardInterrupt:  # what is done so far counts
+        pass
     finally:
         for worker in pool:
             worker.end()
@@ -149,6 +151,8 @@ class _Worker:
         number, began = int(self._at[0]), self._at[1]
         if self._gone:
             self._process.join()
+            if not began:
+                raise RuntimeError("a worker can't start: its error is above")
             said = f"the process died ({self._process.exitcode})"
         elif began and time.monotonic() - began > 3 * self._seconds + 2:
             said = f"hangs beyond {self._seconds:g} s and can't be interrupted"

@@ -369,6 +369,148 @@ def _read_card(path: Path) -> None:
     read_card(path)
 
 
+# -- ledgers and bundles -----------------------------------------------------------------------------------------------
+
+
+@cache
+def _ledger() -> tuple[bytes, dict[str, bytes]]:
+    """A ledger's file with a few records of a study that ships, and its bundle."""
+    import tempfile
+
+    from isoloss.ledger import bundle
+    from isoloss.ledger.store import Ledger
+    from isoloss.planning.plan import PlannedRun
+    from isoloss.runs import Amount, Outcome, RunSpec
+    from isoloss.study import read_study
+
+    study, text = read_study(ROOT / "studies" / "smoke.toml")
+    arm, rung = next(iter(study.arms)), study.ladder.rungs[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        path, out = Path(scratch) / "l.sqlite", Path(scratch) / "bundle"
+        store = Ledger(str(path))
+        store.open_study(study, text, "smoke.toml")
+        specs = [RunSpec("a", 1, "t", 1, {}, "train_flops", rung, None, {"lr": 0.1}, k, ("test",)) for k in range(6)]
+        store.enqueue(
+            study, [(0, PlannedRun(spec=spec, arm=arm, rung=rung, purpose="report", flops=1e9)) for spec in specs]
+        )
+        for k, spec in enumerate(specs[:5]):
+            curve = {"step": [1.0, 2.0], "train_loss": [2.0, 1.0]}
+            store.finish(
+                spec.run_id,
+                Outcome(
+                    "finished",
+                    {"test": 1.0 + k},
+                    curve,
+                    {"steps": Amount(2.0, "counted")},
+                    {"compute": 1.0},
+                    "",
+                    ("n",),
+                ),
+                {"cpu": "x"},
+            )
+        bundle.write(store.database, out)
+        store.database.vacuum()
+        store.close()
+        return path.read_bytes(), {p.name: p.read_bytes() for p in sorted(out.iterdir())}
+
+
+def _bundle(rng: Random, folder: Path) -> Path:
+    """A bundle whose stranger hashes as well as we can: the reader gets past the manifest."""
+    import hashlib
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from isoloss.ledger.bundle.layout import SCHEMAS
+
+    files = dict(_ledger()[1])
+    name = rng.choice([n for n in files if n.endswith(".parquet")])
+    if rng.random() < 0.6:
+        rows = mutate.tree(rng, pq.read_table(io.BytesIO(files[name])).drop_columns(
+            [c for c in ("curve",) if name == "runs.parquet"]).to_pylist())  # fmt: skip
+        sink = io.BytesIO()
+        with contextlib.suppress(pa.ArrowException, ValueError, TypeError, OverflowError, AttributeError, KeyError):
+            table = pa.Table.from_pylist(rows, schema=SCHEMAS[name.removesuffix(".parquet")])
+            pq.write_table(table, sink, use_dictionary=rng.random() < 0.2, compression="zstd")
+            files[name] = sink.getvalue()
+    else:
+        files[name] = mutate.raw(rng, files[name])
+    manifest = json.loads(files["manifest.json"])
+    for file, said in manifest["files"].items():
+        said |= {"bytes": len(files[file]), "sha256": hashlib.sha256(files[file]).hexdigest()}
+        with contextlib.suppress(pa.ArrowException, OSError, ValueError):
+            said["rows"] = pq.read_metadata(io.BytesIO(files[file])).num_rows
+    told = json.dumps(mutate.tree(rng, manifest) if rng.random() < 0.15 else manifest)
+    files["manifest.json"] = _maybe_raw(rng, told, 0.03)
+    for file, data in files.items():
+        _named(folder, file, data)
+    return folder
+
+
+def _read_bundle(path: Path) -> None:
+    from isoloss.ledger.bundle import Bundle
+    from isoloss.ledger.bundle.merge import faults
+
+    found = list(faults(Bundle(path)))
+    if found:
+        raise IsolossError(path, f"{found[0]['id']}: {found[0]['fault']}")
+
+
+def _curve(rng: Random, folder: Path) -> bytes:
+    return mutate.raw(rng, _packed())
+
+
+@cache
+def _packed() -> bytes:
+    from isoloss.ledger.records import pack_curve
+
+    return pack_curve({"step": [float(i) for i in range(200)], "train_loss": [1.0 / (i + 1) for i in range(200)]})
+
+
+def _read_curve(blob: bytes) -> None:
+    from isoloss.ledger.curve_size import curve_fault
+    from isoloss.ledger.records import unpack_curve
+
+    said = curve_fault(blob)
+    if said:
+        raise IsolossError("curve", said)
+    unpack_curve(blob)
+
+
+def _ledger_file(rng: Random, folder: Path) -> Path:
+    return _named(folder, "l.sqlite", mutate.raw(rng, _ledger()[0]))
+
+
+def _read_ledger(path: Path) -> None:
+    from isoloss.ledger.rescue import rescue
+    from isoloss.ledger.store import Ledger
+    from isoloss.ledger.verify import faults
+
+    try:
+        store = Ledger(str(path), create=False)
+        try:
+            store.progress(), store.errors(), store.notes(), store.studies()
+            list(faults(store.database))
+        finally:
+            store.close()
+    finally:
+        rescue(path, path.with_name("saved.sqlite"))
+
+
+def _url(rng: Random, folder: Path) -> str:
+    seeds = ("postgresql://ada:s3cret@db.example:5432/runs?sslmode=require", "runs.sqlite", "sqlite:///runs.sqlite",
+             "postgresql://ada@/runs?host=/run/pg", "mysql://u:p@h/d")  # fmt: skip
+    return mutate.text(rng, rng.choice(seeds), rng.choice(seeds))
+
+
+def _read_url(text: str) -> None:
+    from isoloss.ledger.connection import Database, shown_name
+
+    shown = shown_name(text)
+    assert ":s3cret@" not in text or ":s3cret@" not in shown, shown
+    Database(text, create=False).close()
+
+
 def load_readers() -> None:
     """Import what the targets call, so that no input is charged for it."""
     import isoloss.cli
@@ -377,20 +519,24 @@ def load_readers() -> None:
     import isoloss.ledger.external
     import isoloss.study  # noqa: F401
 
-    _events(), _runs(), _root()
+    _events(), _runs(), _root(), _ledger(), _packed()
 
 
 TARGETS = {
     t.name: t
     for t in (
-        Target("study", 0.36, _study, _read_study, "study files"),
+        Target("study", 0.30, _study, _read_study, "study files"),
         Target("command", 0.10, _command, _parse_command, "words of the command line"),
-        Target("option", 0.12, _option, _read_option, "conditions and options with a grammar"),
+        Target("option", 0.15, _option, _read_option, "conditions and options with a grammar"),
         Target("law", 0.12, _law, _read_law, "laws of one's own"),
-        Target("csv", 0.12, _csv, _read_table, "CSV and TSV tables"),
-        Target("json", 0.06, _json, _read_table, "JSON and JSON lines"),
-        Target("columnar", 0.04, _columnar, _read_table, "Parquet and Arrow tables"),
-        Target("card", 0.04, _card, _read_card, "study cards"),
+        Target("csv", 0.09, _csv, _read_table, "CSV and TSV tables"),
+        Target("json", 0.04, _json, _read_table, "JSON and JSON lines"),
+        Target("columnar", 0.03, _columnar, _read_table, "Parquet and Arrow tables"),
+        Target("card", 0.03, _card, _read_card, "study cards"),
+        Target("url", 0.05, _url, _read_url, "ledger names and URLs"),
+        Target("bundle", 0.03, _bundle, _read_bundle, "bundles, hashed again"),
+        Target("curve", 0.05, _curve, _read_curve, "packed curves"),
+        Target("ledger", 0.006, _ledger_file, _read_ledger, "ledger files: status, verify, rescue"),
         Target("curves", 0.01, _curves, _read_table, "folders of curves"),
         Target("mlflow", 0.01, _mlflow, _read_table, "MLflow folders"),
         Target("wandb", 0.01, _wandb, _read_table, "W&B folders"),

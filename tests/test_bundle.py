@@ -27,6 +27,7 @@ from isoloss.ledger.records import pack_curve
 from isoloss.ledger.store import Ledger, new_owner
 from isoloss.planning.propose import propose
 from isoloss.runs import Amount, Outcome
+from tests import postgres
 from tests.test_ledger import run_ridge
 
 RUNS = 8
@@ -352,3 +353,28 @@ def test_the_command_line_says_it_in_one_line(bundle, tmp_path, capsys, monkeypa
     ):
         code, out, err = ran(*words)
         assert (code, out, err.count("\n")) == (2, "", 1) and said in err
+
+
+def test_columns_that_lack_or_are_null_are_refused(bundle):
+    rewritten(bundle, "environments", lambda rows: rows[0].update(environment_id=None))
+    refused(bundle, "environment_id: is empty in some row")
+    table = pq.read_table(bundle / "environments.parquet").drop_columns(["data"])
+    pq.write_table(table, bundle / "environments.parquet")
+    signed(bundle)
+    refused(bundle, r"environments\.parquet")
+
+
+@postgres.needs_postgres
+def test_a_ledger_moves_to_postgresql_and_back(ridge, tmp_path):
+    filled(api.open_study(ridge), tmp_path / "a", ["finished", "diverged", "queued", "failed", "other"])
+    there = exported(tmp_path / "a", tmp_path / "out")
+    with postgres.server() as server:
+        url = server.new_ledger()
+        (done,) = api.import_bundles([there], ledger=url)
+        assert done["new"] == 5 and api.import_bundles([there], ledger=url)[0]["known"] == 5
+        assert api.verify(url)["faults"] == []
+        back = exported(url, tmp_path / "back")
+        assert files(back) == files(there)
+        done = api.prune(["ridge"], ledger=url, cache=tmp_path, yes=True)
+        assert [r["count"] for r in done["removals"]] == [1, 5] and api.status(ledger=url) == []
+    assert postgres.PASSWORD not in str(done)

@@ -9,8 +9,10 @@ import pytest
 
 from fuzz.pool import fuzz
 from fuzz.targets import TARGETS
-from isoloss.errors import LONGEST, IsolossError, TableError, printable
+from isoloss.errors import LONGEST, IsolossError, LedgerError, TableError, printable
+from isoloss.ledger.connection import shown_name
 from isoloss.ledger.importers import load
+from isoloss.ledger.store import Ledger
 
 
 def test_no_input_crashes_hangs_or_warns():
@@ -80,3 +82,24 @@ def test_a_spoilt_file_of_a_tracker_is_named(tmp_path, name, spoilt):
         (tmp_path / "mlruns/0/r/metrics").mkdir(exist_ok=True)
     with pytest.raises(TableError, match=path.name):
         load(tmp_path / name.split("/")[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("postgresql:/ada:s3cret@host/db", "...@host/db"),
+        ("ada:s3cret@host/db", "...@host/db"),
+        ("sqlite:///a\npostgresql://ada:s3cret@host/db", "a\n...@host/db"),
+        ("runs/my.sqlite", "runs/my.sqlite"),
+        (":" * 100_000, ":" * 100_000),
+    ],
+    ids=["one slash", "none", "two in one", "a file", "many colons"],
+)
+def test_a_mistyped_url_shows_no_password(name, shown):
+    assert shown_name(name) == shown
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "pyproject.toml/l.sqlite"])
+def test_a_ledger_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(LedgerError):
+        Ledger(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ T = TypeVar("T")
 #: Seconds that a PostgreSQL server which was there before may be away.
 PATIENCE = 120.0
 _KINDS = "a ledger is a file, or postgresql://USER:PASSWORD@HOST/DATABASE"
+#: What looks like a user and a password.
+_WORD = re.compile(r"[^/\s:@]{0,99}:[^\s@]{1,199}@")
 #: SQLSTATEs of a transaction that may simply be repeated: a deadlock, a conflict of two.
 _AGAIN = frozenset({"40P01", "40001"})
 
@@ -36,15 +39,15 @@ def shown_name(ledger: str) -> str:
     'postgresql://db.example:5432/runs'
     """
     if not is_url(ledger):
-        return ledger
+        return _WORD.sub("...@", ledger)  # a URL that was mistyped
     try:
         url = make_url(ledger)
     except (ArgumentError, ValueError):
         return f"{ledger.split('://')[0][:20]}://..."
     if url.get_backend_name() == "sqlite":
-        return url.database or "memory"
+        return _WORD.sub("...@", url.database or "memory")
     place = (url.host or "") + (f":{url.port}" if url.port else "")
-    return f"{url.get_backend_name()}://{place}/{url.database or ''}"
+    return f"{url.get_backend_name()}://{place}/{_WORD.sub('...@', url.database or '')}"
 
 
 class Database:
@@ -196,6 +199,13 @@ def _url_of(ledger: str, create: bool) -> URL:
             raise LedgerError(shown_name(ledger), f"'{backend[:20]}' is no database that a ledger can be", _KINDS)
         ledger = url.database or ""
     path = Path(ledger)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a name that is too long, a folder that is a file, a NUL
+        said = error.strerror if isinstance(error, OSError) else error
+        raise LedgerError(shown_name(ledger), f"can't be opened ({said})", _KINDS) from None
     if not ledger or path.is_dir():
         raise LedgerError(ledger or "--ledger", "is a folder, not a ledger", "name a file")
     if not path.exists() and not create:

@@ -34,7 +34,7 @@ from isoloss.ledger.bundle.layout import (
 )
 
 _ASK = "it was altered or is damaged: ask for it again"
-#: Where a field is null nowhere: everything but what a run without a record lacks.
+#: Columns of runs that may be null: what a run without a record lacks.
 _NULLABLE = frozenset({"qualities", "resources", "seconds", "environment_id", "error", "ended", "digest", "curve"})
 
 
@@ -95,7 +95,7 @@ class Bundle:
                 self._check_parquet(path, file, wanted, self.rows[table])
                 for group in range(file.num_row_groups):
                     yield self._rows(path, file.read_row_group(group), wanted)
-        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
             said = printable(str(error) or type(error).__name__, 150)
             raise BundleError(path, f"can't be read as Parquet ({said})", _ASK) from None
 
@@ -173,7 +173,7 @@ class Bundle:
         if size > GROUP_BYTES:
             raise BundleError(path, f"unpacks to more than {GROUP_BYTES:,} bytes in a group", "it is not taken in")
         for name in table.column_names:
-            if name not in _NULLABLE and table.column(name).null_count:
+            if (name not in _NULLABLE or path.name != file_of("runs")) and table.column(name).null_count:
                 raise BundleError(f"{path}: {name}", "is empty in some row", _ASK)
         whole = table.cast(wanted)
         whole.validate(full=True)
