@@ -6,6 +6,7 @@ from isoloss.verbs.atlas import atlas, atlas_json, atlas_page
 from isoloss.verbs.attribution import attribute, attribution_json, chain, rank, read_gain
 from isoloss.verbs.corpora import build_corpus, corpora
 from isoloss.verbs.fetching import fetch, fetchable, fetched_json, import_runs
+from isoloss.verbs.figures import figure, figures
 from isoloss.verbs.fits import LawReport, fit, law_json
 from isoloss.verbs.isoflop import isoflop, isoflop_json
 from isoloss.verbs.ledgers import export_bundle, import_bundles, prune, rescue, verify
@@ -36,6 +37,8 @@ __all__ = [
     "fetch",
     "fetchable",
     "fetched_json",
+    "figure",
+    "figures",
     "fit",
     "gain",
     "gain_json",

@@ -2,6 +2,6 @@
 
 from isoloss.cli.frame import app, main
 
-from isoloss.cli import studies, watching, tables, laws, progress, corpora, ledgers  # isort: skip  (order of the help)
+from isoloss.cli import studies, watching, figures, tables, laws, progress, corpora, ledgers  # isort: skip  (help order)
 
-__all__ = ["app", "corpora", "laws", "ledgers", "main", "progress", "studies", "tables", "watching"]
+__all__ = ["app", "corpora", "figures", "laws", "ledgers", "main", "progress", "studies", "tables", "watching"]

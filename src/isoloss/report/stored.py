@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from isoloss.errors import StudyError
 from isoloss.gains.analysis import StudyResult
+from isoloss.gains.portable import Portable
 
 RESULT = "result.json"
 _REMEDY = "rebuild it with isoloss report STUDY"
@@ -78,7 +79,7 @@ def _record(kind: Any, held: Any, where: str) -> Any:
 
 @functools.cache
 def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+    return get_type_hints(kind, localns={"Portable": Portable})  # which its module names for type checkers only
 
 
 def _number(held: Any, where: str) -> float:
