@@ -11,7 +11,7 @@ STUDY ?= studies/quickstart.toml
 TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-faults fuzz check format install clean bench-gpu
+.PHONY: demo test test-faults test-page fuzz check format install clean bench-gpu
 
 demo: $(VENV)/lab  ## measure the gain of the quickstart, write reports/quickstart/report.html
 	$(BIN)/isoloss run $(STUDY)
@@ -30,6 +30,10 @@ check: $(VENV)/dev  ## lint, format, types
 FUZZ_INPUTS ?= 1000000
 fuzz: $(VENV)/dev  ## spoilt inputs for every reader, half an hour on two cores; prints its seed
 	$(BIN)/python -m fuzz --inputs $(FUZZ_INPUTS)
+
+test-page: $(VENV)/dev  ## the report in Debian's Chromium, with axe-core from npm where npm is
+	command -v npm >/dev/null && npm install --silent --no-save --no-package-lock --prefix tests axe-core@4.14.1 || true
+	$(BIN)/python -m pytest tests/test_page.py tests/test_report.py -rs
 
 bench-gpu: $(VENV)/lab  ## the bars that need a GPU; says so where there is none
 	$(BIN)/python benchmarks/speed/gpu.py

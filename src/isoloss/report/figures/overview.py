@@ -69,6 +69,8 @@ def figure_overview(curves: Sequence[GainCurve], measures: Sequence[str] = ()) -
     beside = {"align": "left", "dx": 9}
     layers += plane.marks(rows, "text", {**said}, style=["label", "halo"], **beside)
     layers += plane.marks(rows, "text", {**said, "tooltip": tips}, style="label", **beside)
+    # the whole row can be pointed at and clicked
+    layers += plane.marks(rows, "rect", {"y": y, "tooltip": tips}, opacity=0, cursor="pointer")
     chart = alt.layer(*layers, height=ROW * len(rows))
     title = f"{words.plural(len(curves), 'comparison')}: gains with 95% intervals"
     told = "; ".join(f"{r['comparison']}: {r['gain']} ({r['level']}, {r['trend']})" for r in rows)

@@ -46,11 +46,14 @@ const page = (() => {
     const spec = { ...figures[box.dataset.figure].body, width: "container", autosize: { type: "fit-x", contains: "padding" }, config };
     views.get(box)?.finalize();
     // ast, expr: expressions are walked by an interpreter; the page's policy lets no text be evaluated
-    const options = { actions: false, renderer: "svg", tooltip, ast: true, expr: vegaInterpreter.expressionInterpreter };
-    const { view } = await vegaEmbed(box, spec, options);
+    const options = { actions: false, defaultStyle: false, renderer: "svg", tooltip, ast: true, expr: vegaInterpreter.expressionInterpreter };
+    // in an element of its own: Vega would write over the words that stand for the figure
+    const inside = document.createElement("div");
+    inside.setAttribute("aria-hidden", "true");
+    box.replaceChildren(inside);
+    const { view } = await vegaEmbed(inside, spec, options);
     views.set(box, view);
     box.style.minHeight = "";
-    box.querySelector("svg")?.setAttribute("aria-hidden", "true");
     view.addEventListener("click", (_, item) => {
       const target = item?.datum?.anchor;
       if (target) location.hash = target;
