@@ -69,8 +69,9 @@ class Tally:
         """One line of figures."""
         by = ", ".join(f"{n} of {kind}" for kind, n in sorted(self.kills.items()))
         return (
-            f"{self.kills.total()} kills ({by}): {self.studies} studies, {self.runs} runs recorded, {self.lost} lost, "
-            f"{self.doubled} doubled, {self.again} begun again because they were cut short; tables identical"
+            f"{self.kills.total()} kills ({by}): {self.runs} runs recorded, {self.lost} lost, {self.doubled} doubled, "
+            f"{self.again} begun again because they were cut short; {self.studies} studies ended, each with the "
+            "undisturbed one's table"
         )
 
 
@@ -89,7 +90,7 @@ class Arena:
         seeds: int = 4,
         words: tuple[str, ...] = ("--workers", "1"),
     ) -> None:
-        self._folder, self._new_ledger, self._words = folder, new_ledger, words
+        self._folder, self._new_ledger, self.words = folder, new_ledger, words
         folder.mkdir(parents=True, exist_ok=True)
         self.study = folder / "faults.toml"
         self.study.write_text(STUDY.format(seeds=seeds))
@@ -113,7 +114,7 @@ class Arena:
 
     def drive(self) -> subprocess.Popen[bytes]:
         """One more driver: the real command line, in a machine that has no PyTorch."""
-        words = ["run", str(self.study), "--ledger", self.url, "--out", str(self.place / "reports"), *self._words]
+        words = ["run", str(self.study), "--ledger", self.url, "--out", str(self.place / "reports"), *self.words]
         said = (self.place / f"said-{time.monotonic_ns()}").open("wb")
         command = [sys.executable, "-m", "isoloss", *words]
         with said:
@@ -212,6 +213,11 @@ class Arena:
                 if struck is not None:
                     TALLY.kills[struck] += 1
                     done += 1
+                    if done % 10 == 0:
+                        print(
+                            f"{done} of {kills} kills, {len(self.held)} runs recorded in study {self._count}",
+                            flush=True,
+                        )
                 self.look()
             self.finish()
         finally:
