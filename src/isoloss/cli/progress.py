@@ -238,6 +238,11 @@ def atlas(
     ledger: Annotated[
         str | None, typer.Option("--ledger", help="Also every study of this run database: a file, or a URL.")
     ] = None,
+    at: Annotated[
+        float | None, typer.Option(help="Read every gain at this budget, and rank them.", show_default=False)
+    ] = None,
+    reference: Annotated[str, typer.Option(help="Whose budget --at is: old, new, or an arm such as modern.")] = "old",
+    resource: Annotated[str, typer.Option(help="What --at is an amount of.")] = "train_flops",
     out: OutFlag = Path("reports"),
     as_json: JsonFlag = False,
 ) -> None:
@@ -248,11 +253,20 @@ def atlas(
         isoloss atlas
 
         isoloss atlas --field all --results reports --ledger isoloss.sqlite
+
+        isoloss atlas --at 5e10 --reference modern
     """
     from isoloss import api
     from isoloss.report.atlas import print_atlas
 
-    found = api.atlas(None if field == "all" else field, results=results, ledger=ledger)
+    found = api.atlas(
+        None if field == "all" else field,
+        results=results,
+        ledger=ledger,
+        at=at,
+        reference=reference,
+        resource=resource,
+    )
     if as_json:
         print_json(api.atlas_json(found))
         return

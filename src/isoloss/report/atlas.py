@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from isoloss.gains.standings import REGIONS
 from isoloss.report import words
 from isoloss.verbs.atlas import Atlas, Measured, Row
 
@@ -32,6 +33,9 @@ def print_atlas(found: Atlas, console: Console) -> None:
         "study": {"overflow": "fold"},
     }  # fmt: skip
     shown = [k for k in range(len(columns)) if width >= _ROOM.get(k, 0)]
+    if found.setting is not None:
+        print_standings(found, console)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0), show_edge=False)
     for k, (name, look) in enumerate(columns.items()):
         if k in shown:
@@ -48,6 +52,32 @@ def print_atlas(found: Atlas, console: Console) -> None:
         _say(console, note)
     if any(r.claimed or r.later for r in found.rows if is_apart(r)):
         _say(console, "* published in another resource than training compute; --json says which.", "dim")
+
+
+def print_standings(found: Atlas, console: Console) -> None:
+    """Every innovation with a measurement at the budget that was asked for, the largest gain first."""
+    setting = found.setting
+    assert setting is not None
+    unit = words.resource_unit(setting.resource)
+    whose = {"old": "each old algorithm", "new": "each new algorithm"}.get(setting.reference, setting.reference)
+    rows = [(r, r.standing) for r in found.rows if r.standing is not None]
+    rows.sort(key=lambda pair: (pair[1].rank or len(rows) + REGIONS.index(pair[1].region), pair[0].name))
+    named = f"{words.amount(setting.budget, unit)} of {words.resource_title(setting.resource)}, spent by {whose}"
+    _say(console, f"At {words.plain(named)}:" if rows else f"At {words.plain(named)}, nothing is known.")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0), show_edge=False)
+    for name in ("#", "innovation", "gain", "95%", "share", "known"):
+        right = name in ("#", "gain", "95%", "share")
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
+    for row, one in rows:
+        share = "" if one.share is None else f"{one.share:.1%}"
+        gain = words.NOTHING if one.gain is None else words.times(one.gain)
+        known = (
+            one.region if one.region in ("measured", "undefined") else f"{one.region}, {one.decades_out:.1f} decades"
+        )
+        cells = (f"{one.rank or ''}", words.plain(row.name, 40), gain, words.span(one.interval), share, known)
+        table.add_row(*map(Text, cells))
+    console.print(table, width=min(console.width, _WIDEST))
+    _say(console, "A share is the gain's part of the sum of all logarithms above zero; single gains overlap.", "dim")
 
 
 def _lines(row: Row, unit: str) -> list[list[str | Text]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from isoloss.errors import IsolossError, TableError, UnknownNameError
 
 if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     from isoloss.evidence.cards import CardComparison, FiledCard
+    from isoloss.gains.portable import Portable
     from isoloss.gains.result import Index, Interval, Level, Region, Trend
+    from isoloss.gains.standings import Link, Setting, Standing
 
 RESULTS = "results"
 
@@ -31,11 +33,14 @@ class Measured:
     """One comparison of a study card: its headline, verdict and the runs behind it.
 
     `gain` is None where only a bound is known; `runs` counts the reported runs of both arms, `run_ids` names them;
-    `card` is the file (or the ledger) that it was read from, `measured` the day of its newest run.
+    `card` is the file (or the ledger) that it was read from, `command` what made it, `measured` the day of its newest
+    run; `portable` reads the gain at other budgets (None: a card of before that was kept).
     """
 
     study: str
+    study_id: str
     card: str
+    command: str
     measured: str
     task: str
     baseline: str
@@ -54,6 +59,7 @@ class Measured:
     diagnostics: tuple[str, ...]
     runs: int
     run_ids: tuple[str, ...]
+    portable: Portable | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,8 @@ class Row:
     """One innovation. `ours` holds every measurement, the one to quote first; empty: not measured.
 
     `resource` is what the published gains are gains of, `reported_trend` and `said` what the sources say beside them;
-    `check`: how the entry was checked. `registered` is False for a claim that nothing here implements.
+    `check`: how the entry was checked. `registered` is False for a claim that nothing here implements. `standing`:
+    where it stands at the budget that was asked for, if one was.
     """
 
     name: str
@@ -79,6 +86,7 @@ class Row:
     check: str
     ours: tuple[Measured, ...]
     registered: bool
+    standing: Standing | None = None
 
     @property
     def headline(self) -> Measured | None:
@@ -88,13 +96,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Atlas:
-    """Every innovation of a field, those measured first; `twins`: the A/A comparisons of the same cards."""
+    """Every innovation of a field, those measured first; `twins`: the A/A comparisons of the same cards.
+
+    `links`: every comparison that a budget can be carried along; `setting`: the budget that was asked for.
+    """
 
     field: str
     rows: tuple[Row, ...]
     twins: tuple[Measured, ...]
     cards: tuple[str, ...]
     notes: tuple[str, ...]
+    links: tuple[Link, ...] = ()
+    setting: Setting | None = None
 
     @property
     def measured(self) -> tuple[Row, ...]:
@@ -107,13 +120,18 @@ def atlas(
     *,
     results: str | os.PathLike[str] | None = None,
     ledger: str | None = None,
+    at: float | None = None,
+    reference: str = "old",
+    resource: str = "train_flops",
 ) -> Atlas:
     """One row for each innovation of `field` (None: of every field): claimed, re-evaluated, measured here.
 
     Cards are read from `results` (by default the folder ``results`` here, if there is one: ``card.json`` in it or in
     folders of it), and with `ledger` made from every study of that run database. An innovation that several cards
-    measured shows all of them, the largest scale first and of equal ones the newest. Raises `TableError` for a bad card
-    in one line naming file and field, `UnknownNameError` for a field of which nothing is known.
+    measured shows all of them, the largest scale first and of equal ones the newest. With `at` every row says where it
+    stands at that budget of `resource`, spent by the old arm, the new arm or a named arm (`reference`; see
+    `isoloss.gains.standings`). Raises `TableError` for a bad card in one line naming file and field, or for a budget
+    that is none; `UnknownNameError` for a field, resource or reference of which nothing is known.
     """
     from isoloss.algorithms.innovation import innovations
     from isoloss.evidence.claims import claims
@@ -145,7 +163,39 @@ def atlas(
         tuple(sorted(t.run_ids)): t for t in (_measured(f, c) for f in found for c in f.card.comparisons if c.twin)
     }
     twins = tuple(checks.values())
-    return Atlas(field or "every field", tuple(rows), twins, tuple(f.file for f in found), tuple(notes))
+    links = tuple(link for f in found for link in _links(f))
+    whole = Atlas(field or "every field", tuple(rows), twins, tuple(f.file for f in found), tuple(notes), links)
+    return whole if at is None else stand(whole, at, reference, resource)
+
+
+def stand(found: Atlas, at: float, reference: str = "old", resource: str = "train_flops") -> Atlas:
+    """`found` with every row's standing at the budget `at`: gain, interval, rank and share."""
+    from isoloss.gains.standings import Setting, ranked, standing
+
+    if not (at > 0 and at < float("inf")):
+        raise TableError("--at", f"{at:g} is no budget", "give a positive number, such as 5e10")
+    known = sorted({link.resource for link in found.links})
+    if known and resource not in known:
+        raise UnknownNameError("--resource", "resource of a measured gain", resource, known)
+    arms = references(found, resource)
+    if known and reference not in ("old", "new", *arms):
+        raise UnknownNameError("--reference", "reference", reference, ("old", "new", *arms))
+    setting = Setting(at, reference, resource)
+    options = [[_link(m) for m in row.ours if m.portable is not None] for row in found.rows]
+    read = ranked([standing(o, found.links, setting) for o in options])
+    rows = tuple(replace(row, standing=s) for row, s in zip(found.rows, read, strict=True))
+    return replace(found, rows=rows, setting=setting)
+
+
+def references(found: Atlas, resource: str = "train_flops") -> tuple[str, ...]:
+    """The arms that a budget can be that of: those of at least two measured innovations, most often used first."""
+    uses: dict[str, set[str]] = {}
+    for row in found.rows:
+        for one in row.ours:
+            if one.portable is not None and one.resource == resource:
+                for arm in (one.baseline, one.candidate):
+                    uses.setdefault(arm, set()).add(row.name)
+    return tuple(sorted((a for a, rows in uses.items() if len(rows) > 1), key=lambda a: (-len(uses[a]), a)))
 
 
 def filed_cards(results: str | os.PathLike[str] | None) -> tuple[FiledCard, ...]:
@@ -162,9 +212,14 @@ def atlas_json(found: Atlas) -> dict[str, Any]:
     """The answer of ``isoloss atlas --json``."""
     from isoloss.gains.result import to_json
 
-    answer: dict[str, Any] = to_json(found)
+    lean = [replace(row, ours=tuple(replace(m, portable=None) for m in row.ours)) for row in found.rows]
+    twins = tuple(replace(t, portable=None) for t in found.twins)
+    answer: dict[str, Any] = to_json(replace(found, rows=tuple(lean), twins=twins, links=()))
+    del answer["links"]
     for row in answer["rows"]:
         row["measured"] = bool(row["ours"])
+    for one in [*answer["twins"], *(m for row in answer["rows"] for m in row["ours"])]:
+        del one["portable"]
     return answer
 
 
@@ -217,7 +272,9 @@ def _measured(filed: FiledCard, comparison: CardComparison) -> Measured:
     card, top = filed.card, comparison.headline
     return Measured(
         study=card.study,
+        study_id=card.study_id,
         card=filed.file,
+        command=card.command,
         measured=card.measured,
         task=card.task,
         baseline=comparison.baseline,
@@ -236,7 +293,19 @@ def _measured(filed: FiledCard, comparison: CardComparison) -> Measured:
         diagnostics=tuple(d.code for d in comparison.diagnostics if d.severity != "info"),
         runs=comparison.count,
         run_ids=tuple(i for ids in comparison.runs.values() for i in ids),
+        portable=comparison.portable,
     )
+
+
+def _links(filed: FiledCard) -> Iterable[Link]:
+    return (_link(_measured(filed, c)) for c in filed.card.comparisons if c.portable is not None and not c.twin)
+
+
+def _link(one: Measured) -> Link:
+    from isoloss.gains.standings import Link
+
+    assert one.portable is not None
+    return Link(one.card, one.baseline, one.candidate, one.resource, one.portable)
 
 
 def _ledger_cards(url: str) -> tuple[list[FiledCard], list[str]]:

@@ -117,5 +117,15 @@ const page = (() => {
     if (menu?.open) { menu.open = false; menu.querySelector("summary").focus(); }
   });
   unfold();
-  return { data, showTip, hideTip };
+
+  // New rows for a named table of every figure that has one.
+  const feed = async (name, rows) => {
+    for (const [number, figure] of (await data).figures.entries()) {
+      if (!(name in (figure.body.datasets ?? {}))) continue;
+      figure.body.datasets[name] = rows;
+      figure.values = figure.columns.map((column) => rows.map((row) => row[column] ?? null));
+      await views.get(document.getElementById(`figure-${number}`))?.data(name, rows).runAsync();
+    }
+  };
+  return { data, showTip, hideTip, feed };
 })();
