@@ -16,6 +16,7 @@ from isoloss.verbs.origin import allocation, origin, origin_json, origin_page
 from isoloss.verbs.reproducing import reproduce, reproducible, reproduction_json
 from isoloss.verbs.runs import gain, gain_json
 from isoloss.verbs.sending import send
+from isoloss.verbs.serving import serve
 from isoloss.verbs.studies import OpenStudy, ledger_url, open_study, plan, report, run
 from isoloss.verbs.watching import Look, look, look_json, status, watch
 
@@ -68,6 +69,7 @@ __all__ = [
     "rescue",
     "run",
     "send",
+    "serve",
     "status",
     "verify",
     "versions",

@@ -399,14 +399,7 @@ def read_study(path: Path) -> tuple[Study, str]:
         raise StudyError(path, f"is not UTF-8 text (byte {error.start})", "a study is a TOML file") from None
     except OSError as error:
         raise StudyError(path, f"can't be read ({error.strerror})") from None
-    try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise StudyError(path, f"is not valid TOML: {error}", "mend that line") from None
-    try:
-        study = Study.model_validate(data)
-    except ValidationError as error:
-        raise StudyError(*_first_fault(path, data, error)) from None
+    study = parse_study(text, path)
     base = path.resolve().parent
     for plugin in study.plugins:
         if not (base / plugin).resolve().is_relative_to(base):
@@ -414,6 +407,18 @@ def read_study(path: Path) -> tuple[Study, str]:
                 f"{path}: plugins", f"'{plugin}' lies outside the study's folder", "move it beside the study"
             )
     return study, text
+
+
+def parse_study(text: str, where: object) -> Study:
+    """The study that the TOML `text` is, checked but for its plug-ins. Raises `StudyError` naming `where`."""
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise StudyError(where, f"is not valid TOML: {error}", "mend that line") from None
+    try:
+        return Study.model_validate(data)
+    except ValidationError as error:
+        raise StudyError(*_first_fault(where, data, error)) from None
 
 
 def check_names(study: Study, where: object) -> None:
@@ -435,7 +440,7 @@ def check_names(study: Study, where: object) -> None:
             innovations.get(pair.innovation, f"{where}: comparisons[{i}].innovation")
 
 
-def _first_fault(path: Path, data: dict[str, Any], error: ValidationError) -> tuple[str, str, str]:
+def _first_fault(path: object, data: dict[str, Any], error: ValidationError) -> tuple[str, str, str]:
     """Where, what and remedy of the most telling of pydantic's complaints."""
     faults = error.errors(include_url=False)
     faults.sort(key=lambda f: f["type"] != "extra_forbidden")  # a misspelt key explains a missing one

@@ -2,6 +2,6 @@
 
 from isoloss.cli.frame import app, main
 
-from isoloss.cli import studies, watching, figures, tables, laws, progress, corpora, ledgers  # isort: skip  (help order)
+from isoloss.cli import studies, watching, figures, tables, laws, progress, corpora, ledgers, serving  # isort: skip
 
-__all__ = ["app", "corpora", "figures", "laws", "ledgers", "main", "progress", "studies", "tables", "watching"]
+__all__ = ["app", "corpora", "figures", "laws", "ledgers", "main", "progress", "serving", "studies", "tables", "watching"]

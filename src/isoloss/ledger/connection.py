@@ -56,7 +56,8 @@ class Database:
     Raises `LedgerError` in one line, `MissingError` where PostgreSQL is named and its driver is not installed.
     """
 
-    def __init__(self, ledger: str, *, create: bool) -> None:
+    def __init__(self, ledger: str, *, create: bool, read_only: bool = False) -> None:
+        self.read_only = read_only
         self.name = shown_name(ledger)
         #: Told, in a sentence, that the server is waited for.
         self.tell: Callable[[str], None] = lambda said: None
@@ -73,11 +74,13 @@ class Database:
             ) from None
         self.dialect = self._engine.dialect.name
         if self.dialect == "sqlite":
-            event.listen(self._engine, "connect", _sqlite_pragmas)
+            event.listen(self._engine, "connect", _sqlite_read_only if read_only else _sqlite_pragmas)
             event.listen(self._engine, "begin", _sqlite_begin)
             self._reader = self._engine.execution_options(reading=True)
         else:
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            if read_only:
+                self._engine = self._reader
         self._reached = False
 
     def close(self) -> None:
@@ -230,6 +233,14 @@ def _sqlite_pragmas(connection: Any, _: Any) -> None:
     _write_ahead(cursor)
     # 64 MB of cache: keys are hashes, so a large ledger is written all over
     for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536", "mmap_size=1073741824"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _sqlite_read_only(connection: Any, _: Any) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("busy_timeout=30000", "query_only=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -30,14 +30,17 @@ DEFAULT = "isoloss.sqlite"
 class Ledger:
     """An open run database. Every method is one transaction; raises `LedgerError` in one line."""
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
-        """Open (and with `create` make) the ledger at `url`: a file's path, or ``postgresql://``."""
-        self.database = Database(url, create=create)
+    def __init__(self, url: str, *, create: bool = True, read_only: bool = False) -> None:
+        """Open (and with `create` make) the ledger at `url`: a file's path, or ``postgresql://``.
+
+        With `read_only` the database itself refuses every change, and an older ledger is refused, not upgraded.
+        """
+        self.database = Database(url, create=create and not read_only, read_only=read_only)
         #: What anybody may read of where it is: no user, no password.
         self.name = self.database.name
         self._vigil = claims.Vigil()
         try:
-            open_version(self.database, create=create)
+            open_version(self.database, create=create and not read_only)
         except BaseException:
             self.close()
             raise

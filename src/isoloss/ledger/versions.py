@@ -25,8 +25,11 @@ def open_version(database: Database, *, create: bool) -> None:
     (``isoloss_v1_backup``). Raises `LedgerError` for a newer ledger, for a database that is something else, and where
     the copy can't be made.
     """
-    if database.read(_found) == schema.SCHEMA_VERSION:
+    found = database.read(_found)
+    if found == schema.SCHEMA_VERSION:
         return
+    if database.read_only and isinstance(found, int) and found < schema.SCHEMA_VERSION:
+        raise LedgerError(database.name, f"is of version {found}, to be upgraded first", "isoloss status upgrades it")
     database.write(lambda db: _settle(database, db, create))
 
 

@@ -133,9 +133,6 @@ def atlas(
     `isoloss.gains.standings`). Raises `TableError` for a bad card in one line naming file and field, or for a budget
     that is none; `UnknownNameError` for a field, resource or reference of which nothing is known.
     """
-    from isoloss.algorithms.innovation import innovations
-    from isoloss.evidence.claims import claims
-
     found, notes = list(filed_cards(results)), list[str]()
     if ledger is not None:
         mine, notes = _ledger_cards(ledger)
@@ -146,6 +143,15 @@ def atlas(
             f"Nothing measured: no {results or RESULTS}/*/card.json. `isoloss run STUDY.toml` writes a card beside its "
             "page; then isoloss atlas --results reports."
         )
+    whole = atlas_of(found, field, notes)
+    return whole if at is None else stand(whole, at, reference, resource)
+
+
+def atlas_of(found: Sequence[FiledCard], field: str | None = None, notes: Sequence[str] = ()) -> Atlas:
+    """The atlas of these cards; raises `UnknownNameError` for a `field` of which nothing is known."""
+    from isoloss.algorithms.innovation import innovations
+    from isoloss.evidence.claims import claims
+
     entries = claims("claims")
     known = {n: innovations.get(n) for n in innovations.names()}
     measured = [c.innovation for f in found for c in f.card.comparisons if c.innovation]
@@ -164,8 +170,7 @@ def atlas(
     }
     twins = tuple(checks.values())
     links = tuple(link for f in found for link in _links(f))
-    whole = Atlas(field or "every field", tuple(rows), twins, tuple(f.file for f in found), tuple(notes), links)
-    return whole if at is None else stand(whole, at, reference, resource)
+    return Atlas(field or "every field", tuple(rows), twins, tuple(f.file for f in found), tuple(notes), links)
 
 
 def stand(found: Atlas, at: float, reference: str = "old", resource: str = "train_flops") -> Atlas:
