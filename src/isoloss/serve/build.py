@@ -41,7 +41,7 @@ class Built:
 
 def be_modest() -> None:
     """Start of the process: the runs of this machine come first."""
-    os.nice(10)
+    os.nice(5)
 
 
 def build_report(source: Source, filed: Filed) -> Built:

@@ -16,8 +16,8 @@ from isoloss.serve.snapshot import Snapshot
 
 #: Seconds after a page was last asked for during which it is kept up to date.
 WANTED = 600.0
-#: A page is not made again before so many times the seconds that making it took.
-PATIENCE = 3.0
+#: A page rests for so many times the seconds that making it took before it is made again.
+PATIENCE = 1.0
 ATLAS, ORIGIN = "atlas", "origin"
 
 
