@@ -4,4 +4,16 @@ from isoloss.cli.frame import app, main
 
 from isoloss.cli import studies, watching, figures, tables, laws, progress, corpora, ledgers, serving  # isort: skip
 
-__all__ = ["app", "corpora", "figures", "laws", "ledgers", "main", "progress", "serving", "studies", "tables", "watching"]
+__all__ = [
+    "app",
+    "corpora",
+    "figures",
+    "laws",
+    "ledgers",
+    "main",
+    "progress",
+    "serving",
+    "studies",
+    "tables",
+    "watching",
+]
