@@ -378,3 +378,23 @@ def test_a_ledger_moves_to_postgresql_and_back(ridge, tmp_path):
         done = api.prune(["ridge"], ledger=url, cache=tmp_path, yes=True)
         assert [r["count"] for r in done["removals"]] == [1, 5] and api.status(ledger=url) == []
     assert postgres.PASSWORD not in str(done)
+
+
+def test_hostile_names_stay_text_all_the_way(ridge, tmp_path):
+    name = "'; DROP TABLE runs; --../../x[red]<b>{{7*7}}"
+    path = ridge.with_name("hostile.toml")
+    path.write_text(
+        ridge.read_text().replace("[arms.ridge-again]", f'[arms."{name}"]').replace('= "ridge-again"', f'= "{name}"')
+    )
+    opened = api.open_study(path)
+    filled(opened, tmp_path / "a", ["finished"] * RUNS)
+    there = exported(tmp_path / "a", tmp_path / "bundle")
+    api.import_bundles([there], ledger=str(tmp_path / "b"))
+    assert api.verify(str(tmp_path / "b"))["faults"] == []
+    store = Ledger(str(tmp_path / "b"))
+    arms = set(store.table(opened.study).frame["arm"])
+    store.close()
+    assert arms <= set(opened.study.arms) and name in opened.study.arms
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        ["a", "b", "bundle", "ridge.py", "ridge.toml", "hostile.toml"]
+    )
