@@ -2,7 +2,7 @@
 
 Four studies: one comparison, nine, forty, and nine with 5,000 runs and their training curves. Bars (issue 8): under
 3 MB, first figure within 1 s of opening. Needs Debian's Chromium (``apt-get install chromium``) and the extra ``dev``.
-``--screenshots FOLDER`` writes the pictures of the README from the folder of a report: ``--report reports/quickstart``.
+``--screenshots FOLDER`` writes the pictures of the README from the folder of a report: ``--report reports/laptop``.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def screenshots(report: Path, folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--screenshots", type=Path, metavar="FOLDER")
-    parser.add_argument("--report", type=Path, default=Path("reports/quickstart"))
+    parser.add_argument("--report", type=Path, default=Path("reports/laptop"))
     asked = parser.parse_args()
     if asked.screenshots:
         screenshots(asked.report, asked.screenshots)

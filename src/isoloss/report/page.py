@@ -226,7 +226,7 @@ def _summary(curves: tuple[GainCurve, ...]) -> str:
     if differ:
         told.append(f"Caution: {words.plain(differ[0].candidate, 40)}, a copy of its own baseline, differs from it.")
     elif twins:
-        told.append("An arm’s own copy shows no difference from it, as it should.")
+        told.append("Between an arm and its own copy neither a gain nor a loss was found, as it should be.")
     return " ".join(told)
 
 
