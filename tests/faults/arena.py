@@ -227,19 +227,26 @@ class Arena:
         """As many drivers as there should be; where all came to the end by themselves, check that and begin anew."""
         for driver in [d for d in self.drivers if d.poll() is not None]:
             self.drivers.remove(driver)
-            assert driver.returncode in (0, 1, -signal.SIGKILL), driver.said.read_text()
-            assert b"Traceback" not in driver.said.read_bytes(), driver.said.read_text()
+            self.through(driver)
         if not self.drivers and self.table() == self.expected:
             self.ended()
             self.begin()
         while len(self.drivers) < DRIVERS:
             self.drivers.append(self.drive())
 
+    def through(self, driver: subprocess.Popen[bytes]) -> None:
+        """It ended by itself, was killed, or came while the database server was away and said so; no other way."""
+        said = driver.said.read_text()  # type: ignore[attr-defined]
+        refused = driver.returncode == 2 and "can't be reached" in said
+        assert driver.returncode in (0, 1, -signal.SIGKILL) or refused, said
+        assert "Traceback" not in said, said
+
     def finish(self) -> None:
         """Let the last study come to its end."""
         for _ in range(3):  # a run whose worker was killed thrice has failed, and is tried again by the next command
             for driver in self.drivers:
-                assert driver.wait(PATIENCE) in (0, 1, -signal.SIGKILL), driver.said.read_text()
+                driver.wait(PATIENCE)
+                self.through(driver)
             if self.table() == self.expected:
                 break
             self.drivers = [self.drive()]
