@@ -271,9 +271,12 @@ def kill_driver(arena: Arena, rng: random.Random) -> str | None:
 
 def kill_worker(arena: Arena, rng: random.Random) -> str | None:
     """kill -9 of one worker process, loading or training."""
-    found = [pid for driver in arena.drivers for pid in workers(driver.pid)]
-    if not found:
-        return None
+    deadline = time.monotonic() + 3 * arena.start_up
+    while not (found := [pid for driver in arena.drivers for pid in workers(driver.pid)]):
+        if time.monotonic() > deadline or all(driver.poll() is not None for driver in arena.drivers):
+            return None
+        time.sleep(0.02)
+    time.sleep(rng.uniform(0.0, 0.3))
     try:
         os.kill(rng.choice(found), signal.SIGKILL)
     except ProcessLookupError:
