@@ -205,6 +205,10 @@ def test_no_credential_is_told(ridge, server, tmp_path):
     ran = call("run", ridge, "--workers", "1", "--out", tmp_path / "reports")
     assert ran.returncode == 0, ran.stderr
     shown = [ran.stdout, ran.stderr]
+    pair = api.open_study(ridge).study.comparisons[0]
+    gained = call("gain", url, "-b", pair.baseline, "-c", pair.candidate)
+    assert gained.returncode == 0, gained.stderr
+    shown += [gained.stdout, call("gain", url, "-b", pair.baseline, "-c", "nobody").stderr]
     shown += [p.read_text() for p in tmp_path.rglob("*") if p.suffix in (".html", ".json", ".csv", ".md")]
     name = url.split("?")[0].split("/")[-1]
     wrong = {

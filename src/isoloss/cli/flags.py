@@ -16,7 +16,8 @@ LedgerFlag = Annotated[
 RunsPath = Annotated[
     Path,
     typer.Argument(
-        help="Finished runs: CSV, Parquet, JSON lines, a folder of curve CSVs, W&B, MLflow or TensorBoard runs.",
+        help="Finished runs: CSV, Parquet, JSON lines, a ledger (a file, or postgresql://), a folder of curve CSVs, "
+        "W&B, MLflow or TensorBoard runs.",
         show_default=False,
     ),
 ]

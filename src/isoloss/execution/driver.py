@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from isoloss.errors import LedgerError
+from isoloss.execution.checkout import checkout
 from isoloss.execution.engine import Ended, Job, RunEngine
 from isoloss.execution.packing import Peaks
 from isoloss.ledger.store import LEASE, Ledger, new_owner
@@ -43,9 +46,16 @@ class Observer:
 
 
 def drive(
-    study: Study, ledger: Ledger, engine: RunEngine, plugins: Sequence[Path] = (), observer: Observer | None = None
+    study: Study,
+    ledger: Ledger,
+    engine: RunEngine,
+    plugins: Sequence[Path] = (),
+    observer: Observer | None = None,
+    folder: Path | None = None,
 ) -> RunTable:
     """Run every round of `study`; returns the final table. Finished runs are never trained again.
+
+    `folder`: where the study's file lies; the state of its git checkout is recorded with each run.
 
     Interrupted at any moment (an exception, Ctrl-C, kill -9), nothing finished is lost; claims go back to the queue,
     and what trained for long goes on from its checkpoint the next time.
@@ -55,6 +65,7 @@ def drive(
     ledger.database.tell = observer.notice
     owner = new_owner()
     heart = _Heartbeat(ledger, owner)
+    recorder = _Recorder(ledger, engine, None if folder is None else checkout(folder))
     peaks = Peaks()
     started = False
     try:
@@ -72,17 +83,16 @@ def drive(
             # at first, what other studies left here of the same runs
             peaks.learn_table(table if table.frame.height else ledger.table(study))
             observer.round(plan, sum(r.flops for _, r in wanted))
-            _round(study, plan, ledger, engine, owner, observer, peaks)
+            _round(study, plan, recorder, owner, observer, peaks)
             heart.check()
     finally:
         heart.stop()
         if started:
-            _end(ledger, engine, owner)
+            _end(recorder, owner)
 
 
-def _round(
-    study: Study, plan: Plan, ledger: Ledger, engine: RunEngine, owner: str, observer: Observer, peaks: Peaks
-) -> None:
+def _round(study: Study, plan: Plan, recorder: _Recorder, owner: str, observer: Observer, peaks: Peaks) -> None:
+    ledger, engine = recorder.ledger, recorder.engine
     prices = {r.spec.run_id: r.flops for r in plan.runs}
     open_ids = set(prices)
     stacks = [frozenset(spec.run_id for spec in stack) for stack in plan.stacks]
@@ -121,7 +131,7 @@ def _round(
             if again:
                 ledger.release(owner, again)
             done += [e for e in mine if e.spec.run_id not in again]
-        _record(done, ledger, engine)
+        recorder.record(done)
         for ended in done:
             open_ids.discard(ended.spec.run_id)
             observer.ended(ended, prices.get(ended.spec.run_id, 0.0))
@@ -131,22 +141,33 @@ def _reference(spec: RunSpec, ledger: Ledger) -> dict[str, list[float]] | None:
     return None if spec.drop is None else ledger.curve(spec.drop.reference)
 
 
-def _end(ledger: Ledger, engine: RunEngine, owner: str) -> None:
+def _end(recorder: _Recorder, owner: str) -> None:
     try:
         # what came back since, where the study was stopped
-        _record([e for job in engine.collect(0) for e in job if not e.lost], ledger, engine)
+        recorder.record([e for job in recorder.engine.collect(0) for e in job if not e.lost])
     finally:
-        engine.stop()
-        ledger.release(owner)
+        recorder.engine.stop()
+        recorder.ledger.release(owner)
 
 
-def _record(back: Sequence[Ended], ledger: Ledger, engine: RunEngine) -> None:
-    """What came back, all of it or, where this process dies, nothing."""
-    if back:
-        ledger.finish_all([(e.spec.run_id, e.outcome, e.environment) for e in back])
-    for ended in back:
-        if ended.outcome.status != "failed":  # a failed run is queued again when the study is run again
-            engine.recorded(ended.spec)
+@dataclass(frozen=True)
+class _Recorder:
+    """Writes what came back. `study_git`: the state of the checkout that the study's file lies in."""
+
+    ledger: Ledger
+    engine: RunEngine
+    study_git: Mapping[str, Any] | None
+
+    def record(self, back: Sequence[Ended]) -> None:
+        """All of `back` or, where this process dies, nothing of it."""
+        if back:
+            self.ledger.finish_all([(e.spec.run_id, e.outcome, self._environment(e)) for e in back])
+        for ended in back:
+            if ended.outcome.status != "failed":  # a failed run is queued again when the study is run again
+                self.engine.recorded(ended.spec)
+
+    def _environment(self, ended: Ended) -> dict[str, Any]:
+        return {**ended.environment, "git": {**ended.environment.get("git", {}), "study": self.study_git}}
 
 
 class _Heartbeat:

@@ -22,6 +22,7 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from isoloss.errors import StudyError
+from isoloss.execution.checkout import checkout
 from isoloss.execution.engine import Job
 from isoloss.execution.signals import heed, leave
 from isoloss.machine import process_peak, processor, restart_process_peak
@@ -207,4 +208,5 @@ def _surroundings() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": 1,
         "packages": packages,
+        "git": {"isoloss": checkout(Path(__file__))},
     }

@@ -18,7 +18,7 @@ from isoloss.ledger import refusals
 from isoloss.ledger.best_of import best_settings
 from isoloss.ledger.columns import GUESSES, RECORDED, SCORES, guess_roles, is_score, numeric, plain_name
 from isoloss.ledger.conditions import where as rows_where
-from isoloss.ledger.importers import load
+from isoloss.ledger.importers import ledger, load
 from isoloss.ledger.refusals import SAME_RUNG
 
 __all__ = [
@@ -84,6 +84,8 @@ def read_runs(
     if curves not in (None, "end", "all"):
         raise TableError("--curves", f"'{curves}' is not known", "say end or all")
     imported = load(path, "all" if curves == "all" else "end", chosen=where)
+    path = ledger.shown(path)
+    columns = {**imported.roles, **{role: column for role, column in columns.items() if column}}
     frame, rows = imported.frame, imported.rows
     if where:
         keep = rows_where(frame, path, where)

@@ -1,60 +1,14 @@
-"""What is read from the run database: a study's run table, its progress, its curves."""
+"""What is read from the run database beside the run table: progress, what was said, curves, machines."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
 from isoloss.ledger import schema
-from isoloss.ledger.digest import canonical_json
-from isoloss.ledger.status import ENDED, batches
-from isoloss.runs import RunSpec
-
-if TYPE_CHECKING:  # `status` needs no data frames
-    import polars as pl
-
-
-def run_frame(db: Connection, study_id: str, name: str) -> pl.DataFrame:
-    """The run table (`isoloss.ledger.table`) of a study's ended runs, in the study's own order."""
-    import polars as pl
-
-    from isoloss.ledger.table import SCHEMA
-
-    r, m = schema.runs, schema.members
-    rows = db.execute(
-        select(
-            m.c.arm, m.c.round, m.c.rung, m.c.purpose, r.c.run_id, r.c.spec, r.c.status, r.c.qualities, r.c.resources
-        )
-        .join(r, r.c.run_id == m.c.run_id)
-        .where(m.c.study_id == study_id, m.c.status.in_(ENDED))
-        .order_by(m.c.position)
-    )
-    data = []
-    for row in rows:
-        spec = json.loads(row.spec)
-        qualities, resources = json.loads(row.qualities or "{}"), json.loads(row.resources or "{}")
-        data.append(
-            {
-                "run_id": row.run_id,
-                "study": name,
-                "arm": row.arm,
-                "algorithm": spec["algorithm"],
-                "task": spec["task"],
-                "purpose": row.purpose,
-                "round": row.round,
-                "rung": row.rung,
-                "seed": spec["seed"],
-                "cluster": RunSpec.from_dict(spec).trunk_id or row.run_id,
-                "status": row.status,
-                "choices": canonical_json(spec["choices"]),
-                "validation": qualities.get("validation"),
-                "test": qualities.get("test"),
-                **{name: value for name, (value, _) in resources.items()},
-            }
-        )
-    return pl.DataFrame(data, schema=SCHEMA)
+from isoloss.ledger.status import batches
 
 
 def progress(db: Connection, study_id: str | None = None) -> dict[str, dict[str, tuple[int, float]]]:

@@ -204,9 +204,10 @@ class Ledger:
 
     def table(self, study: Study) -> RunTable:
         """The study's ended runs, in the study's own order."""
+        from isoloss.ledger.run_frame import run_frame
         from isoloss.ledger.table import RunTable
 
-        return RunTable(self.database.read(lambda db: reading.run_frame(db, study.study_id, study.name)))
+        return RunTable(self.database.read(lambda db: run_frame(db, study.study_id, study.name)))
 
     def open_runs(self, study: Study) -> set[str]:
         """Ids of the study's runs that have no record yet."""

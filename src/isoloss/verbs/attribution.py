@@ -58,7 +58,7 @@ def chain(
         rung=rung_column,
     )  # fmt: skip
     found, notes = select_arms(table, arms, best)
-    with located(runs):
+    with located(table.path):
         told = sequence(
             found,
             resource=label_of(table.roles["resource"]),
@@ -142,7 +142,7 @@ def rank(
     if baseline in others:
         raise TableError("--candidates", f"'{baseline}' is the baseline", "leave it out")
     found, notes = select_arms(table, [baseline, *others], best)
-    with located(runs):
+    with located(table.path):
         told = ranking.rank(found[0], found[1:], at=at, draws=draws)
     return replace(told, diagnostics=(*table.notes, *notes, *told.diagnostics))
 

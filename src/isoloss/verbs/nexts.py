@@ -75,7 +75,7 @@ def next_runs(
         seed=seed_column, rung=rung_column,
     )  # fmt: skip
     (old, new), _ = select_arms(table, (baseline, candidate), best, best_of)
-    with located(runs):
+    with located(table.path):
         found = propose(
             old, new, target=target, budgets=budgets, spend=spend, most=most, draws=draws,
             choices=_table_choices(table, (old, new)), floor="shared" if floor is None else floor,

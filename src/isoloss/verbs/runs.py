@@ -53,7 +53,7 @@ def gain(
     told = {"arm": arm_column, "resource": resource, "quality": quality, "seed": seed_column, "rung": rung_column}
     table = read_runs(Path(runs), where=where, curves=curves, arms=(baseline, candidate), **told)
     arms, notes = select_arms(table, (baseline, candidate), best, best_of)
-    with located(runs):
+    with located(table.path):
         curve = compare(
             arms[0],
             arms[1],

@@ -94,7 +94,7 @@ def run(
             later.start()
             store.open_study(opened.study, opened.text, str(opened.path))
             with sending(opened.study, store, sinks, observer) as told:
-                drive(opened.study, store, chosen, opened.plugins, told)
+                drive(opened.study, store, chosen, opened.plugins, told, opened.path.resolve().parent)
             later.cancel()
             wall = time.time() - began
             return _report(opened, store, Path(out), {"wall_seconds": wall, "workers": chosen.slots})

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from isoloss.errors import TableError
 from isoloss.gains.result import Diagnostic
-from isoloss.ledger.importers import choices, curves, jsonlines, mlflow, table, tensorboard, wandb
+from isoloss.ledger.importers import choices, curves, jsonlines, ledger, mlflow, table, tensorboard, wandb
 from isoloss.ledger.importers.finished import drop_unfinished
 
 _EVENTS = "events.out.tfevents"
-_READS = "CSV, TSV, Parquet, Arrow, JSON lines; a folder of curve CSVs, W&B, MLflow or TensorBoard runs"
+_READS = "CSV, TSV, Parquet, Arrow, JSON lines, a ledger; a folder of curve CSVs, W&B, MLflow or TensorBoard runs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,8 @@ class Imported:
     """A frame of runs, what it was read from (`kind`), and what was left out or assumed on the way (`notes`).
 
     `rows` numbers each row of the frame by its place in the file, from 1; `kind` is one of csv, parquet, arrow, json,
-    curves, wandb, mlflow, tensorboard. `key` names the column that tells runs apart where a row is a logged point.
+    curves, wandb, mlflow, tensorboard, ledger. `key` names the column that tells runs apart where a row is a logged
+    point; `roles` the columns of the roles that are known and need no guess.
     """
 
     frame: pl.DataFrame
@@ -31,6 +32,7 @@ class Imported:
     kind: str
     notes: tuple[Diagnostic, ...] = ()
     key: str | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(path: Path, points: str = "end", chosen: Sequence[str] = ()) -> Imported:
@@ -41,9 +43,13 @@ def load(path: Path, points: str = "end", chosen: Sequence[str] = ()) -> Importe
     curve CSVs, TensorBoard); a file of logged rows is the caller's to reduce. Raises `TableError` for a path that is
     missing, empty, corrupt or of no known kind, and `MissingError` where a format needs a package that is absent.
     """
+    if ledger.is_server(path):
+        return _of_ledger(path, chosen)
     if not path.exists():
         raise TableError(path, "no such file", "check the path")
     kind = _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)
+    if kind == "ledger":
+        return _of_ledger(path, chosen)
     key, notes = None, []
     if kind == "json":
         frame = jsonlines.read(path)
@@ -68,6 +74,12 @@ def load(path: Path, points: str = "end", chosen: Sequence[str] = ()) -> Importe
     return Imported(frame, rows, kind, tuple(notes), key)
 
 
+def _of_ledger(path: Path, chosen: Sequence[str]) -> Imported:
+    frame, roles = ledger.read(path, chosen)
+    rows = pl.int_range(1, frame.height + 1, eager=True, dtype=pl.UInt32)
+    return Imported(frame, rows, "ledger", roles=roles)
+
+
 def _kind_of_file(path: Path) -> str:
     if path.name.startswith(_EVENTS):
         return "tensorboard"
@@ -83,7 +95,7 @@ def _kind_of_file(path: Path) -> str:
     if head.startswith(b":W&B"):
         return "wandb"
     if head.startswith(b"SQLite format 3"):
-        raise TableError(path, "is an SQLite database, not a table", "export its runs to CSV first")
+        return "ledger"
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     return "json" if first in (b"{", b"[") else "csv"
 
