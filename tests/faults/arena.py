@@ -286,7 +286,7 @@ def kill_worker(arena: Arena, rng: random.Random) -> str | None:
 
 def workers(driver: int) -> list[int]:
     """Process ids of a driver's workers."""
-    asked = ["ps", "-o", "pid=,args=", "--ppid", str(driver)]
+    asked = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(driver)]
     lines = subprocess.run(asked, capture_output=True, text=True).stdout.splitlines()
     return [int(line.split()[0]) for line in lines if "spawn_main" in line]
 
