@@ -26,7 +26,7 @@ from isoloss.verbs.studies import open_study
 from tests.conftest import RIDGE_PLUGIN, RIDGE_STUDY, ROOT
 
 #: Options that make a small engine of each kind here; a launcher's has a test of its own (test_launched.py).
-SMALL = {"local": {}}
+SMALL = {"local": {}, "ray": {}, "slurm": {"cluster": "local"}}
 WORKERS = 2
 
 #: The ridge of conftest, made to fail, to die and to last, as files beside it say.
@@ -54,12 +54,17 @@ Ridge.run = run
 """
 
 
+SMALLER = RIDGE_STUDY.replace("seeds = 3", "seeds = 1")
+#: Eight runs at most: a Slurm job starts Python anew.
+FEW = SMALLER.replace("[16, 64, 256]", "[16, 64]").replace("sweep = { penalty", "# sweep = { penalty")
+
+
 @pytest.fixture
 def trouble(tmp_path: Path) -> Path:
     """A study whose runs fail, die or last where a file beside it says so."""
     (tmp_path / "ridge.py").write_text(RIDGE_PLUGIN + TROUBLE.format(folder=str(tmp_path)))
     path = tmp_path / "ridge.toml"
-    path.write_text(RIDGE_STUDY)
+    path.write_text(FEW)
     return path
 
 
@@ -167,9 +172,6 @@ Ridge.run = run
 def overlapping(folder: Path) -> int:
     spans = sorted(tuple(map(float, line.split())) for line in (folder / "spans").read_text().splitlines())
     return sum(a[1] > b[0] for a, b in pairwise(spans))
-
-
-SMALLER = RIDGE_STUDY.replace("seeds = 3", "seeds = 1")
 
 
 class Listener:

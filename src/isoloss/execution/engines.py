@@ -17,6 +17,8 @@ from isoloss.registry import Registry
 BUILTIN = {
     "local": "isoloss.execution.local",
     "launched": "isoloss.execution.launched",
+    "ray": "isoloss.execution.ray",
+    "slurm": "isoloss.execution.slurm",
 }
 
 engines: Registry[RunEngine] = Registry("engine", BUILTIN, "isoloss.engines")

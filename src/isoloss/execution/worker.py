@@ -83,20 +83,23 @@ def work(job: Job) -> tuple[list[Outcome], dict[str, Any]]:
 
 
 @contextmanager
-def told_by(number: int) -> Iterator[None]:
-    """Within it, the signal `number` tells the run in hand to stop; one that does not heed it is interrupted (raises
-    `KeyboardInterrupt`). For the main thread of a worker that others own."""
+def told_by(*numbers: int) -> Iterator[list[int]]:
+    """Within it, each signal of `numbers` tells the run in hand to stop; one that does not heed it is interrupted
+    (raises `KeyboardInterrupt`). Gives the signals that came. For the main thread of a worker that others own."""
+    told: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
+        told.append(number)
         _stop.told = True
         if not _stop.heeded:
             raise KeyboardInterrupt
 
-    before = signal.signal(number, handle)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield
+        yield told
     finally:
-        signal.signal(number, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         _stop.told = _stop.heeded = False
 
 
