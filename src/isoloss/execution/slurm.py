@@ -104,7 +104,7 @@ class SlurmEngine:
         for variable in THREAD_VARIABLES:  # sbatch hands the environment on
             os.environ[variable] = "1"
         options = self._options
-        here = self._folder / "submitit" / "%j"
+        here = self._folder / "submitit"
         if options.cluster == "local":
             self._executor = submitit.LocalExecutor(here)
             self._executor.update_parameters(timeout_min=options.time, signal_delay_s=options.warn)
@@ -167,7 +167,8 @@ class SlurmEngine:
         while self._leaving(left) and time.monotonic() < deadline:
             time.sleep(0.2)
         for number in self._done:  # submitit's own files and logs; those of failed jobs stay
-            shutil.rmtree(self._folder / "submitit" / number, ignore_errors=True)
+            for file in (self._folder / "submitit").glob(f"{number}_*"):
+                file.unlink(missing_ok=True)
         self._executor, self._running, self._local, self._done = None, {}, {}, []
 
     def _leaving(self, left: set[str]) -> bool:
@@ -219,7 +220,7 @@ class SlurmEngine:
             if (state / STOPPED).exists():
                 self._new.append(job)
                 continue
-            log = self._folder / "submitit" / _number(state)
+            log = self._folder / "submitit" / f"{_number(state)}_0_log.err"
             ended.append(lost(job, f"its Slurm job {_number(state)} left the queue without a result; see {log}"))
         self._missing = gone
         return ended
