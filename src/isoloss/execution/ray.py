@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 GRACE = 30.0
 #: Seconds between looks at how large the cluster is.
 LOOK = 2.0
+#: Seconds that an address has to answer.
+CONNECT = 5.0
 #: What Ray does on its own for a task whose worker or node died, before the driver hears of it.
 RETRIES = 2
 
@@ -106,6 +109,7 @@ class RayEngine:
             import ray
 
         address = self._asked.options.address or os.environ.get("RAY_ADDRESS") or "local"
+        _check_there(address)
         variables = dict.fromkeys(THREAD_VARIABLES, "1")
         if self._asked.options.cache:
             variables["ISOLOSS_CACHE"] = self._asked.options.cache
@@ -208,6 +212,20 @@ class RayEngine:
         if left:
             self._left |= {spec.run_id: node for spec in job.specs}
         return unpack_result(job, text, "Ray")
+
+
+def _check_there(address: str) -> None:
+    """Raise `IsolossError` where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:  # auto, local
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
+    except (OSError, ValueError, OverflowError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise IsolossError(
+            f"Ray at {address}", f"nobody answers ({said})", "start it (ray start --head), or leave address out"
+        ) from None
 
 
 @contextmanager
