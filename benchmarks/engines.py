@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from isoloss.execution.driver import drive
+from isoloss.execution.driver import Observer, drive
 from isoloss.execution.engines import open_engine
 from isoloss.ledger.store import Ledger
 from isoloss.verbs.studies import open_study
@@ -77,7 +77,7 @@ algorithm = "language/transformer-modern"
 """
 
 
-class Killer:
+class Killer(Observer):
     """Kills a node of the cluster, with its processes, when a third of the first round's runs ended."""
 
     def __init__(self, cluster: Any) -> None:
@@ -92,8 +92,6 @@ class Killer:
             self.killed = True
             node = next(node for node in self.cluster.list_all_nodes() if not node.is_head())
             self.cluster.remove_node(node, allow_graceful=False)
-
-    def waiting(self, others: int) -> None: ...
 
     def notice(self, text: str) -> None:
         print(f"    {text}")

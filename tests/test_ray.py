@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from isoloss.errors import IsolossError
-from isoloss.execution.driver import drive
+from isoloss.execution.driver import Observer, drive
 from isoloss.execution.engines import open_engine
 from isoloss.ledger.store import Ledger
 from isoloss.verbs.studies import open_study
@@ -80,14 +80,12 @@ def cluster():
         made.shutdown()
 
 
-class Killer:
+class Killer(Observer):
     """Kills a node when four runs ended, and adds one when the engine has noticed."""
 
     def __init__(self, cluster):
         self.cluster, self.ran, self.said, self.safe, self.joined = cluster, 0, [], [], None
 
-    def round(self, plan, total): ...
-    def waiting(self, others): ...
     def notice(self, text):
         self.said.append(text)
 
