@@ -19,7 +19,7 @@ import pytest
 
 from isoloss import api
 from isoloss.errors import StudyError, UnknownNameError
-from isoloss.execution.driver import drive
+from isoloss.execution.driver import Observer, drive
 from isoloss.execution.engines import engines, open_engine
 from isoloss.execution.packing import Peaks, free_memory
 from isoloss.ledger.store import Ledger
@@ -185,15 +185,12 @@ def overlapping(folder: Path) -> int:
     return sum(a[1] > b[0] for a, b in pairwise(spans))
 
 
-class Listener:
+class Listener(Observer):
     """Keeps what the engine says."""
 
     def __init__(self):
         self.said = []
 
-    def round(self, plan, total): ...
-    def ended(self, ended, price): ...
-    def waiting(self, others): ...
     def notice(self, text):
         self.said.append(text)
 
