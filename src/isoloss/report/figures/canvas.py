@@ -59,10 +59,19 @@ class Figure:
 
 
 def lean(body: dict[str, Any]) -> dict[str, Any]:
-    """A layered chart without what Vega-Lite does not need twice: axes repeated by each layer, digits nobody sees."""
+    """A layered chart without what Vega-Lite does not need twice: axes and legends by layer, digits nobody sees."""
     seen: dict[str, Any] = {}
+    legends = {
+        (name, channel["field"]): channel["legend"]
+        for layer in body["layer"]
+        for name, channel in layer.get("encoding", {}).items()
+        if isinstance(channel, dict) and channel.get("legend") and "field" in channel
+    }
     for layer in body["layer"]:
-        for channel in layer.get("encoding", {}).values():
+        for name, channel in layer.get("encoding", {}).items():
+            if isinstance(channel, dict) and (name, channel.get("field")) in legends:
+                # one legend, and the same in every layer: Vega-Lite merges them, and warns where they differ
+                channel["legend"] = legends[name, channel["field"]]
             if isinstance(channel, dict) and "axis" in channel:
                 title = str(channel.get("title"))
                 if seen.setdefault(title, channel["axis"]) is not channel["axis"] and seen[title] == channel["axis"]:
