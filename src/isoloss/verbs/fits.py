@@ -104,7 +104,7 @@ def fit(
     from isoloss.laws.parameter_profile import profile as profile_of
     from isoloss.ledger.conditions import where as rows_where
     from isoloss.ledger.external import numeric
-    from isoloss.ledger.importers import load
+    from isoloss.ledger.importers import ledger, load
     from isoloss.verbs.law_rows import LawRows
     from isoloss.verbs.predictions import places, predict
 
@@ -113,6 +113,7 @@ def fit(
         raise TableError("--bootstrap", f"{bootstrap} resamples make no 95% interval", remedy)
     path = Path(runs)
     imported = load(path, chosen=where)
+    path = ledger.shown(path)
     frame, numbered = imported.frame, imported.rows
     if where:
         keep = rows_where(frame, path, where)
@@ -121,7 +122,9 @@ def fit(
     names = [n.strip() for n in law.split(",")]
     forms = [law_of(n, frame.columns, told) for n in names]
     form = forms[0]
-    score = _column(path, frame, "quality", quality, None)
+    if not told and len(form.columns) == 1 and "resource" in imported.roles:  # a ledger knows its ladder
+        told = {form.columns[0]: imported.roles["resource"]}
+    score = _column(path, frame, "quality", quality or imported.roles.get("quality"), None)
     if any(set(f.columns) != set(form.columns) for f in forms):
         raise TableError(f"--law {law}", "names laws in different columns", "weigh laws of the same columns")
     named = {c: _column(path, frame, c, told.pop(c, None), form) for c in form.columns}
