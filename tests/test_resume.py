@@ -30,7 +30,7 @@ question = "Does a study that is stopped again and again end as one that is not?
 name = "language/sotu"
 [ladder]
 resource = "train_flops"
-rungs = [1.5e9, 3e9]
+rungs = [1.2e9, 2.4e9]
 [tuning]
 seeds = 1
 [report]
@@ -104,7 +104,8 @@ def strike(process: subprocess.Popen[bytes], rng: random.Random, victim: str) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds worker processes through /proc")
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("kills", [20])
 def test_kills_in_real_training_lose_nothing_and_change_nothing(tmp_path, kills):
     whole = tmp_path / "whole"
     whole.mkdir()
@@ -165,7 +166,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds worker processes through /proc")
 def test_stopped_and_killed_in_the_middle_of_runs_it_ends_with_the_same_bytes(tmp_path):
-    """SIGTERM five times, kill -9 three times, a checkpoint after every step that there is time for."""
+    """SIGTERM four times, kill -9 twice, a checkpoint after every step that there is time for."""
     study, rng = tmp_path / "stops.toml", random.Random(7)
     study.write_text(LANGUAGE_STUDY)
     folders = {name: tmp_path / name for name in ("whole", "stopped")}
@@ -176,7 +177,7 @@ def test_stopped_and_killed_in_the_middle_of_runs_it_ends_with_the_same_bytes(tm
         assert process.wait(300) in (0, 1)
     often = {"ISOLOSS_CACHE": str(caches["stopped"]), "ISOLOSS_CHECKPOINT_SECONDS": "0"}
     left = 0
-    for how in [signal.SIGTERM] * 2 + [signal.SIGKILL, signal.SIGTERM] * 3:
+    for how in [signal.SIGTERM] * 2 + [signal.SIGKILL, signal.SIGTERM] * 2:
         checkpoints = caches["stopped"] / "checkpoints"
         with start(folders["stopped"], study, **often) as process:
             before = {p: p.stat().st_mtime_ns for p in checkpoints.glob("*.pt")}
@@ -198,7 +199,7 @@ def test_stopped_and_killed_in_the_middle_of_runs_it_ends_with_the_same_bytes(tm
         while workers_left(pids) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not workers_left(pids)
-    assert left >= 5, "it was stopped in the middle of runs"
+    assert left >= 4, "it was stopped in the middle of runs"
     with start(folders["stopped"], study, **often) as process:
         _, said = process.communicate(timeout=300)
     assert process.returncode in (0, 1), said.decode()
@@ -223,7 +224,7 @@ def test_a_second_signal_stops_at_once(tmp_path):
         assert process.poll() is None, "it waits for its workers"
         process.send_signal(signal.SIGTERM)
         process.wait(10)
-    assert process.returncode == 143 and time.monotonic() - began < 5
+    assert process.returncode == -signal.SIGTERM and time.monotonic() - began < 5
     deadline = time.monotonic() + 10
     while workers_left(pids) and time.monotonic() < deadline:
         time.sleep(0.05)

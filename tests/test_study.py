@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoloss import api
+from isoloss.algorithms import algorithms
 from isoloss.errors import IsolossError, StudyError, UnknownNameError
 from isoloss.study import Axis, read_study
+from isoloss.tasks import tasks
 from tests.conftest import RIDGE_STUDY, ROOT
 
 STUDIES = sorted((ROOT / "studies").rglob("*.toml"))
@@ -80,6 +82,17 @@ def test_a_plugin_outside_the_studys_folder_is_refused(ridge):
     ridge.write_text(RIDGE_STUDY.replace("ridge.py", "../ridge.py"))
     with pytest.raises(StudyError, match="outside the study's folder"):
         api.open_study(ridge)
+
+
+def test_a_plugins_names_mean_what_the_file_that_a_study_names_says(ridge):
+    plugin = ridge.with_name("ridge.py")
+    first = plugin.read_text()
+    codes = []
+    for text in (first, first + "\n# edited\n", first):
+        plugin.write_text(text)
+        api.open_study(ridge)
+        codes.append((algorithms.code("test/ridge"), tasks.code("test/line")))
+    assert codes[0] == codes[2] != codes[1]
 
 
 def test_a_broken_plugin_is_one_line(ridge):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from isoloss import api
@@ -139,7 +140,7 @@ def test_any_progress_fits_any_terminal_and_no_run_is_left_out(found, width, hei
     console.print(view(progress, None, width, height))
     drawn = console.export_text().splitlines()
     assert len(drawn) <= height
-    assert all(len(line.rstrip()) <= width for line in drawn)
+    assert all(cell_len(line.rstrip()) <= width for line in drawn)
     rows = lines(found, max(height, 12))
     assert sum(c.runs for row in rows if not row.arm.startswith("  ") for c in row.counts) == sum(c.runs for c in found)
 

@@ -27,7 +27,6 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, builtin: Mapping[str, str], group: str) -> None:
         self.kind, self.builtin, self.group = kind, dict(builtin), group
         self._loaded: dict[str, type[T]] = {}
-        self._code: dict[str, str] = {}
 
     def register(
         self,
@@ -58,7 +57,7 @@ class Registry(Generic[T]):
             raise StudyError(
                 f"{self.kind} '{name}'", "is already the name of a built-in one", "give yours another name"
             )
-        self._loaded[name] = cls
+        filed(getattr(cls, "__module__", ""), lambda: self._loaded.update({name: cls}))
 
     def from_module(self, module: str) -> list[str]:
         """Names of what the module called `module` registered, sorted."""
@@ -97,6 +96,15 @@ class Registry(Generic[T]):
 
 
 _PLUGIN_DIGESTS: dict[str, str] = {}
+#: Module of a plug-in -> how to file again what it filed.
+_FILINGS: dict[str, list[Callable[[], None]]] = {}
+
+
+def filed(module: str, how: Callable[[], None]) -> None:
+    """File something that `module` says, by `how`; again when a study names it after another took the name."""
+    how()
+    if module in _PLUGIN_DIGESTS:
+        _FILINGS.setdefault(module, []).append(how)
 
 
 def plugin_files() -> list[Path]:
@@ -107,6 +115,8 @@ def plugin_files() -> list[Path]:
 def load_plugin(path: Path) -> str:
     """Import a Python file that registers algorithms, tasks or laws, once per content; returns its module's name.
 
+    Its names then mean what this file says, whatever was loaded under them before.
+
     Its SHA-256 becomes part of the identity of every run that uses it, so an edited file never reuses old runs.
     """
     try:
@@ -115,6 +125,8 @@ def load_plugin(path: Path) -> str:
         raise StudyError(path, f"plug-in can't be read ({error.strerror})", "check `plugins` in the study") from error
     name = f"isoloss_plugin_{path.stem}_{digest}"
     if name in sys.modules:
+        for again in _FILINGS.get(name, ()):
+            again()
         return name
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -126,5 +138,6 @@ def load_plugin(path: Path) -> str:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
+        _FILINGS.pop(name, None)
         raise StudyError(path, f"plug-in failed to import: {type(error).__name__}: {error}", "mend the file") from error
     return name

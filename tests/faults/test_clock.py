@@ -22,7 +22,7 @@ time.time_ns = lambda: _ns() + int(1e9 * _off())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_clocks_that_jump_lose_and_double_nothing(tmp_path):
     arena = Arena(tmp_path, sqlite)
     blocked = arena.surroundings()["PYTHONPATH"].partition(os.pathsep)[0]

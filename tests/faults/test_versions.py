@@ -47,7 +47,7 @@ def refused(driver) -> str:
     return line
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_an_older_isoloss_is_refused_by_a_newer_ledger_and_stopped_by_an_upgrade(tmp_path, old):
     arena = Older(tmp_path / "arena", sqlite)
     # an older driver is at work when a newer one opens its ledger

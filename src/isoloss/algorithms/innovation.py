@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from isoloss.errors import IsolossError, StudyError, UnknownNameError
+from isoloss.registry import filed
 
 #: Modules of this package that file innovations, imported on the first look.
 BUILTIN = ("isoloss.algorithms.language.innovations", "isoloss.algorithms.systems.innovations")
@@ -67,7 +68,7 @@ class Innovations:
             raise StudyError(
                 f"innovation '{entry.name}'", "is already the name of a built-in one", "give yours another name"
             )
-        self._filed[entry.name] = (entry, module)
+        filed(module, lambda: self._filed.update({entry.name: (entry, module)}))
 
     def _load(self) -> None:
         for module in self._modules:

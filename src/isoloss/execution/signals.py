@@ -21,13 +21,12 @@ class Terminated(KeyboardInterrupt):
 def stoppable() -> Iterator[None]:
     """Within it, the first SIGINT or SIGTERM raises `KeyboardInterrupt` or `Terminated`; a second one ends the process
     on the spot, and its workers with it. For a main thread."""
-    told = False
 
     def handle(number: int, frame: Any) -> None:
-        nonlocal told
-        if told:
-            os._exit(128 + number)
-        told = True
+        # the system's own way to end: a second signal may reach another thread, and this one would not look up from
+        # what it waits for
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -40,7 +40,7 @@ const page = (() => {
   };
 
   // Figures: one definition, dressed for light or dark.
-  const draw = async (box) => {
+  const paint = async (box) => {
     const { figures, themes } = await data;
     const config = themes[dark.matches && !printing ? "dark" : "light"];
     const spec = { ...figures[box.dataset.figure].body, width: "container", autosize: { type: "fit-x", contains: "padding" }, config };
@@ -59,6 +59,13 @@ const page = (() => {
       if (target) location.hash = target;
     });
     if (!("drawn" in document.body.dataset)) document.body.dataset.drawn = Math.round(performance.now());
+  };
+  // One at a time for each box: who scrolls and clicks at once would else get a view that is already gone.
+  const painting = new Map();
+  const draw = (box) => {
+    const drawn = (painting.get(box) ?? Promise.resolve()).then(() => paint(box));
+    painting.set(box, drawn.catch(() => undefined));
+    return drawn;
   };
   const boxes = [...document.querySelectorAll(".plot")];
   const near = new IntersectionObserver((entries) => {
@@ -91,7 +98,7 @@ const page = (() => {
       return save(`${figure.name}.csv`, new Blob([lines.map((r) => r.map(quoted).join(",") + "\n").join("")], { type: "text/csv" }));
     }
     const box = document.getElementById(`figure-${button.dataset.of}`);
-    if (!views.has(box)) await draw(box);
+    await (painting.get(box) ?? draw(box));
     const view = views.get(box);
     if (kind === "svg") return save(`${figure.name}.svg`, new Blob([await view.toSVG()], { type: "image/svg+xml" }));
     (await view.toCanvas(2)).toBlob((blob) => save(`${figure.name}.png`, blob));
