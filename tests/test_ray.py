@@ -141,6 +141,7 @@ def test_a_language_study_on_four_nodes_gives_the_local_table(cluster, tmp_path)
     assert set(tables[0]["status"]) == {"finished"}
 
 
+@pytest.mark.faults
 def test_a_killed_node_costs_its_unfinished_run_and_one_that_joins_takes_work(cluster, tmp_path, capfd):
     study = slow(tmp_path, 0.5)
     engine, killer = on(cluster), Killer(cluster)

@@ -165,6 +165,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds worker processes through /proc")
+@pytest.mark.faults
 def test_stopped_and_killed_in_the_middle_of_runs_it_ends_with_the_same_bytes(tmp_path):
     """SIGTERM four times, kill -9 twice, a checkpoint after every step that there is time for."""
     study, rng = tmp_path / "stops.toml", random.Random(7)

@@ -140,6 +140,7 @@ def here(cluster, monkeypatch):
         monkeypatch.setenv(name, cluster[name])
 
 
+@pytest.mark.faults
 def test_a_study_through_sbatch_whose_jobs_are_told_to_stop(here, tmp_path, monkeypatch):
     monkeypatch.setenv("ISOLOSS_CACHE", str(tmp_path / "cache"))
     study = counting(tmp_path)
@@ -167,6 +168,7 @@ def test_a_study_through_sbatch_whose_jobs_are_told_to_stop(here, tmp_path, monk
     assert not list((tmp_path / "cache" / "checkpoints").iterdir())
 
 
+@pytest.mark.faults
 def test_jobs_of_a_killed_driver_are_taken_over(here, tmp_path):
     study = counting(tmp_path)
     command = [sys.executable, "-m", "isoloss", "run", str(study), "--engine", "slurm", "-j", "2"]

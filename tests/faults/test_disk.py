@@ -35,6 +35,7 @@ def said_in_one_line(driver, *words: str) -> None:
         assert word in lines[0]
 
 
+@pytest.mark.faults
 def test_a_full_disk_under_the_ledger_or_the_report_is_one_line_and_loses_nothing(tmp_path):
     with small_disk(tmp_path / "disk", "300k") as enlarge:
         arena = Arena(tmp_path / "arena", lambda place: str(tmp_path / "disk" / f"{place.name}.sqlite"))

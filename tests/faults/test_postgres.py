@@ -13,7 +13,8 @@ from tests.postgres import needs_postgres, server
 pytestmark = [pytest.mark.slow, needs_postgres]
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("kills", [50])
 def test_a_killed_server_loses_and_doubles_nothing(tmp_path, kills):
     with server() as postgres:
 
