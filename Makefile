@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/lab  ## measure the gain of the quickstart, write reports/quickstart/report.html
 	$(BIN)/isoloss run $(STUDY)
 
-test: $(VENV)/dev  ## all tests
+test: $(VENV)/dev  ## the tests, but for the long faults of test-faults
 	$(BIN)/python -m pytest
 
 test-faults: $(VENV)/dev  ## processes killed by the hundred, full disks, clocks, versions: what was lost and doubled

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import multiprocessing
 import random
 import resource
 import subprocess
@@ -44,7 +43,7 @@ from isoloss.ledger.records import record_of
 from isoloss.ledger.store import Ledger
 from isoloss.runs import Amount, Outcome, RunSpec, StepRule
 from tests import postgres
-from tests.test_ledger_postgres import many, work_through
+from tests.test_ledger_postgres import many, work_at_once
 
 STUDY = """
 name = "trivial"
@@ -216,16 +215,8 @@ def trivial_runs(url: str, folder: Path, runs: int, bar: float, where: str) -> b
 
 def together(url: str, folder: Path, each: int, where: str) -> bool:
     """Eight drivers at once: whether each run was recorded by exactly one."""
-    study, runs, drivers = trivial_study(folder, 1000).study, many(8 * each), 8
-    ledger = Ledger(url)
-    ledger.open_study(study, "", "x")
-    ledger.enqueue(study, [(0, run) for run in runs])
-    context = multiprocessing.get_context("fork")
-    start, said = context.Barrier(drivers), context.SimpleQueue()
-    working = [context.Process(target=work_through, args=(url, study, runs, start, said)) for _ in range(drivers)]
-    for process in working:
-        process.start()
-    recorded = [run_id for _ in working for run_id in said.get()]
+    study, runs = trivial_study(folder, 1000).study, many(8 * each)
+    ledger, recorded = work_at_once(url, study, runs)
     lost, doubled = len(runs) - len(set(recorded)), len(recorded) - len(set(recorded))
     held = ledger.progress_of(study.study_id)
     ledger.close()

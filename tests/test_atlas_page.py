@@ -12,7 +12,7 @@ from isoloss.report import words
 from isoloss.verbs.atlas import Atlas, atlas, atlas_page, stand
 from isoloss.verbs.origin import origin, origin_page
 from tests.conftest import ROOT
-from tests.test_page import AXE, CHROMIUM, WIDTHS, browser, open_all, shown, until
+from tests.test_page import AXE, CHROMIUM, WIDTHS, browser, open_all, serious_faults, shown, until
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="apt-get install chromium")
@@ -157,14 +157,7 @@ def test_nothing_is_cut_off(name: str, width: int, browser: Any, pages: dict[str
 def test_axe_finds_nothing_serious(name: str, scheme: str, browser: Any, pages: dict[str, Path]) -> None:
     with shown(browser, pages[name], drawn=False, scheme=scheme) as page:
         open_all(page)
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = page.evaluate("axe.run().then((r) => r.violations)")
-        serious = [
-            (v["id"], [n["html"][:160] for n in v["nodes"]][:4])
-            for v in found
-            if v["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
+        assert serious_faults(page) == []
 
 
 @pytest.mark.parametrize("name", ["atlas", "origin"])

@@ -20,6 +20,7 @@ import pytest
 from isoloss import api
 from isoloss.errors import StudyError, UnknownNameError
 from isoloss.execution.driver import Observer, drive
+from isoloss.execution.engine import RunEngine
 from isoloss.execution.engines import engines, open_engine
 from isoloss.execution.packing import Peaks, free_memory
 from isoloss.ledger.store import Ledger
@@ -85,15 +86,25 @@ def undisturbed(tmp_path_factory) -> pl.DataFrame:
 
 def table(study: Path, folder: Path, name: str, **options) -> pl.DataFrame:
     """The study's final table by the engine `name`."""
-    opened = open_study(study)
     engine = open_engine(name, workers=WORKERS, options={**SMALL[name], **options}, folder=folder)
-    ledger = Ledger(str(folder / f"{name}.sqlite"))
+    return driven(study, folder / f"{name}.sqlite", engine)
+
+
+def driven(study: Path, url: Path, engine: RunEngine, observer: Observer | None = None) -> pl.DataFrame:
+    """The study's final table by `engine`, which is stopped."""
+    opened, ledger = open_study(study), Ledger(str(url))
     try:
         ledger.open_study(opened.study, opened.text, str(study))
-        return drive(opened.study, ledger, engine, opened.plugins).reproducible()
+        return drive(opened.study, ledger, engine, opened.plugins, observer).reproducible()
     finally:
         engine.stop()
         ledger.close()
+
+
+def said(folder: Path) -> list[list[str]]:
+    """The words of each line of the log that a study's plug-in keeps there."""
+    path = folder / "log"
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def attempts(folder: Path) -> list[str]:

@@ -81,7 +81,11 @@ def test_two_ledgers_of_one_study_agree_bit_for_bit(ridge, tmp_path):
 
 
 def test_two_drivers_share_the_work_and_double_nothing(ridge, tmp_path):
-    opened, url = api.open_study(ridge), tmp_path / "l.sqlite"
+    assert_two_drivers_share(api.open_study(ridge), tmp_path / "l.sqlite")
+
+
+def assert_two_drivers_share(opened, url):
+    """Driven twice at once into one ledger, a study is trained once."""
     engines, tables = [InProcess(), InProcess()], {}
 
     def one(i):
@@ -98,18 +102,20 @@ def test_two_drivers_share_the_work_and_double_nothing(ridge, tmp_path):
 
 
 def test_drivers_that_open_a_new_ledger_at_once_all_get_it(tmp_path):
-    context = multiprocessing.get_context("fork")
     for trial in range(40):  # without the wait for it, one in twenty is refused
-        together, said = context.Barrier(4), context.SimpleQueue()
-        openers = [
-            context.Process(target=_open_and_say, args=(str(tmp_path / f"{trial}.sqlite"), together, said))
-            for _ in range(4)
-        ]
-        for opener in openers:
-            opener.start()
-        assert [said.get() for _ in openers] == [""] * 4
-        for opener in openers:
-            opener.join()
+        assert_four_open_at_once(tmp_path / f"{trial}.sqlite")
+
+
+def assert_four_open_at_once(path):
+    """Four processes open a ledger at the same moment, and none is refused."""
+    context = multiprocessing.get_context("fork")
+    together, said = context.Barrier(4), context.SimpleQueue()
+    openers = [context.Process(target=_open_and_say, args=(str(path), together, said)) for _ in range(4)]
+    for opener in openers:
+        opener.start()
+    assert [said.get() for _ in openers] == [""] * 4
+    for opener in openers:
+        opener.join()
 
 
 def _open_and_say(path, together, said):

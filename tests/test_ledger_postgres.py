@@ -23,7 +23,7 @@ from isoloss.ledger.store import Ledger, new_owner
 from isoloss.planning.plan import PlannedRun
 from isoloss.runs import Outcome, RunSpec
 from tests import postgres
-from tests.test_ledger import InProcess, run_ridge
+from tests.test_ledger import InProcess, assert_two_drivers_share, run_ridge
 from tests.test_ledger_versions import TABLES, V1, as_version_1
 
 pytestmark = postgres.needs_postgres
@@ -43,20 +43,7 @@ def test_a_study_gives_the_table_that_sqlite_gives(ridge, tmp_path, server):
 
 
 def test_two_drivers_share_the_work_and_double_nothing(ridge, server):
-    opened, url = api.open_study(ridge), server.new_ledger()
-    engines, tables = [InProcess(), InProcess()], {}
-
-    def one(i):
-        tables[i] = run_ridge(opened, url, engines[i])
-
-    threads = [threading.Thread(target=one, args=(i,)) for i in (0, 1)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(60)
-    assert tables[0].equals(tables[1])
-    trained = engines[0].trained + engines[1].trained
-    assert len(trained) == len(set(trained)) == tables[0].height
+    assert_two_drivers_share(api.open_study(ridge), server.new_ledger())
 
 
 def many(count):
@@ -83,10 +70,8 @@ def work_through(url, study, runs, start, said):
     said.put(mine)
 
 
-@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
-def test_eight_drivers_at_once_lose_nothing_and_double_nothing(ridge, server, tmp_path, kind, each=100, drivers=8):
-    study, runs = api.open_study(ridge).study, many(each * drivers)
-    url = server.new_ledger() if kind == "postgresql" else str(tmp_path / "l.sqlite")
+def work_at_once(url, study, runs, drivers=8):
+    """The ledger at `url`, once `drivers` processes have worked through `runs`, and the ids that they recorded."""
     ledger = Ledger(url)
     ledger.open_study(study, "", "x")
     ledger.enqueue(study, [(0, run) for run in runs])
@@ -98,6 +83,14 @@ def test_eight_drivers_at_once_lose_nothing_and_double_nothing(ridge, server, tm
     recorded = list(itertools.chain.from_iterable(said.get() for _ in working))
     for process in working:
         process.join()
+    return ledger, recorded
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_eight_drivers_at_once_lose_nothing_and_double_nothing(ridge, server, tmp_path, kind):
+    study, runs = api.open_study(ridge).study, many(800)
+    url = server.new_ledger() if kind == "postgresql" else str(tmp_path / "l.sqlite")
+    ledger, recorded = work_at_once(url, study, runs)
     assert sorted(recorded) == sorted(r.spec.run_id for r in runs), "each was recorded by exactly one"
     assert ledger.progress_of(study.study_id) == {"finished": (len(runs), sum(r.flops for r in runs))}
     r = schema.runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
 from contextlib import closing
 
@@ -18,7 +17,7 @@ from isoloss.ledger.digest import record_digest
 from isoloss.ledger.store import Ledger, new_owner
 from isoloss.planning.propose import members, propose
 from isoloss.runs import Outcome
-from tests.test_ledger import run_ridge
+from tests.test_ledger import assert_four_open_at_once, run_ridge
 
 #: What isoloss 0.1.0 of 2026-11-22 (commit 990676a) made: version 1.
 V1 = """
@@ -160,25 +159,9 @@ def test_the_study_of_an_upgraded_ledger_goes_on(old):
 
 def test_drivers_that_open_an_old_ledger_at_once_upgrade_it_once(old, tmp_path):
     opened, _, table, path = old
-    context = multiprocessing.get_context("fork")
-    together, said = context.Barrier(4), context.SimpleQueue()
-    openers = [context.Process(target=_open_and_say, args=(str(path), together, said)) for _ in range(4)]
-    for opener in openers:
-        opener.start()
-    assert [said.get() for _ in openers] == [""] * 4
-    for opener in openers:
-        opener.join()
+    assert_four_open_at_once(path)
     assert sorted(p.name for p in tmp_path.glob("l.sqlite.*backup*")) == ["l.sqlite.v1-backup"]
     assert run_ridge(opened, path).equals(table)
-
-
-def _open_and_say(path, together, said):
-    together.wait()
-    try:
-        Ledger(path).close()
-        said.put("")
-    except LedgerError as error:
-        said.put(str(error))
 
 
 def test_a_ledger_that_can_not_be_copied_is_not_upgraded(old, tmp_path):

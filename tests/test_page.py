@@ -242,11 +242,13 @@ def test_a_page_prints_with_everything_unfolded(browser: Any, files: dict[str, P
 def test_axe_finds_nothing_serious(name: str, scheme: str, browser: Any, files: dict[str, Path]) -> None:
     with shown(browser, files[name], scheme=scheme) as page:
         open_all(page)
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = page.evaluate("axe.run().then((r) => r.violations)")
-        serious = [
-            (v["id"], [n["html"][:120] for n in v["nodes"]][:4])
-            for v in found
-            if v["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
+        assert serious_faults(page) == []
+
+
+def serious_faults(page: Any) -> list[tuple[str, list[str]]]:
+    """What axe-core calls serious or worse: the rule, and the first elements that break it."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run().then((r) => r.violations)")
+    return [
+        (v["id"], [n["html"][:160] for n in v["nodes"]][:4]) for v in found if v["impact"] in ("serious", "critical")
+    ]

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from isoloss.errors import IsolossError
-from isoloss.execution.driver import Observer, drive
+from isoloss.execution.driver import Observer
 from isoloss.execution.engines import open_engine
-from isoloss.ledger.store import Ledger
-from isoloss.verbs.studies import open_study
 from tests.conftest import RIDGE_PLUGIN, RIDGE_STUDY, ROOT
+from tests.test_engines import driven, said
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -101,17 +100,6 @@ class Killer(Observer):
             self.joined = self.cluster.add_node(**self.cluster.common).node_id
 
 
-def table(study: Path, folder: Path, engine, observer=None):
-    opened = open_study(study)
-    ledger = Ledger(str(folder / "l.sqlite"))
-    try:
-        ledger.open_study(opened.study, opened.text, str(study))
-        return drive(opened.study, ledger, engine, opened.plugins, observer).reproducible()
-    finally:
-        engine.stop()
-        ledger.close()
-
-
 def on(cluster: Cluster, **options: str):
     return open_engine("ray", device="cpu", options={"address": cluster.address, **options})
 
@@ -124,11 +112,6 @@ def slow(folder: Path, seconds: float) -> Path:
     return study
 
 
-def said(folder: Path) -> list[list[str]]:
-    path = folder / "log"
-    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def test_a_language_study_on_four_nodes_gives_the_local_table(cluster, tmp_path):
     (tmp_path / "study.toml").write_text(LANGUAGE)
     tables = []
@@ -136,7 +119,7 @@ def test_a_language_study_on_four_nodes_gives_the_local_table(cluster, tmp_path)
         folder = tmp_path / name
         folder.mkdir()
         engine = on(cluster, cache=str(folder / "cache")) if name == "ray" else open_engine("local", workers=2)
-        tables.append(table(tmp_path / "study.toml", folder, engine))
+        tables.append(driven(tmp_path / "study.toml", folder / "l.sqlite", engine))
     assert tables[0].write_csv() == tables[1].write_csv()
     assert set(tables[0]["status"]) == {"finished"}
 
@@ -145,13 +128,13 @@ def test_a_language_study_on_four_nodes_gives_the_local_table(cluster, tmp_path)
 def test_a_killed_node_costs_its_unfinished_run_and_one_that_joins_takes_work(cluster, tmp_path, capfd):
     study = slow(tmp_path, 0.5)
     engine, killer = on(cluster), Killer(cluster)
-    found = table(study, tmp_path, engine, killer)
+    found = driven(study, tmp_path / "l.sqlite", engine, killer)
     killed, joined = killer.killed, killer.joined
     assert "raylet" not in capfd.readouterr().out, "Ray's own messages stay out of what is piped on"
     log = said(tmp_path)
     (tmp_path / "whole").mkdir()
     (tmp_path / "seconds").write_text("0")
-    assert found.equals(table(study, tmp_path / "whole", open_engine("local", workers=2)))
+    assert found.equals(driven(study, tmp_path / "whole" / "l.sqlite", open_engine("local", workers=2)))
     ray_log = [line for line in log if line[2] != "here"]
     begun = Counter(line[0] for line in ray_log if line[1] == "began")
     assert set(begun) == set(found["run_id"])

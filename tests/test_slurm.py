@@ -14,13 +14,11 @@ from pathlib import Path
 import pytest
 
 from isoloss.errors import IsolossError, StudyError
-from isoloss.execution.driver import drive
 from isoloss.execution.engines import open_engine
-from isoloss.ledger.store import Ledger
 from isoloss.verbs.studies import open_study
 from tests import slurm_cluster
 from tests.conftest import RIDGE_PLUGIN, ROOT
-from tests.test_engines import FEW
+from tests.test_engines import FEW, driven, said
 
 pytest.importorskip("submitit", reason="needs submitit: pip install 'isoloss[slurm]'")
 
@@ -57,22 +55,6 @@ def counting(folder: Path) -> Path:
     study = folder / "ridge.toml"
     study.write_text(FEW)
     return study
-
-
-def said(folder: Path) -> list[list[str]]:
-    path = folder / "log"
-    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def table(study: Path, folder: Path, engine):
-    opened = open_study(study)
-    ledger = Ledger(str(folder / "l.sqlite"))
-    try:
-        ledger.open_study(opened.study, opened.text, str(study))
-        return drive(opened.study, ledger, engine, opened.plugins).reproducible()
-    finally:
-        engine.stop()
-        ledger.close()
 
 
 @pytest.fixture
@@ -158,12 +140,14 @@ def test_a_study_through_sbatch_whose_jobs_are_told_to_stop(here, tmp_path, monk
 
     thread = threading.Thread(target=preempt, daemon=True)
     thread.start()
-    found = table(study, tmp_path, open_engine("slurm", workers=4, folder=tmp_path, options={"time": "10"}))
+    found = driven(
+        study, tmp_path / "l.sqlite", open_engine("slurm", workers=4, folder=tmp_path, options={"time": "10"})
+    )
     thread.join(5)
     resumed = [line for line in said(tmp_path) if int(line[1]) > 0]
     assert len({line[0] for line in resumed}) == 2, said(tmp_path)
     (tmp_path / "local").mkdir()
-    assert found.equals(table(study, tmp_path / "local", open_engine("local", workers=1)))
+    assert found.equals(driven(study, tmp_path / "local" / "l.sqlite", open_engine("local", workers=1)))
     assert not list((tmp_path / "slurm" / "jobs").iterdir()), "recorded jobs leave nothing behind"
     assert not list((tmp_path / "cache" / "checkpoints").iterdir())
 

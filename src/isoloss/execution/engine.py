@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from isoloss.runs import Outcome, RunSpec
 
+#: Seconds that workers have to end a step and write a checkpoint when they are told to stop.
+GRACE = 30.0
+
 
 @dataclass(frozen=True)
 class Job:

@@ -17,14 +17,11 @@ from typing import Any
 
 from pydantic import Field
 
-from isoloss.execution.engine import Asked, Ended, EngineOptions, Job, lost
+from isoloss.execution.engine import GRACE, Asked, Ended, EngineOptions, Job, lost
 from isoloss.execution.engines import engine
 from isoloss.execution.packing import free_memory, gigabytes, resident
 from isoloss.execution.worker import THREAD_VARIABLES, check_device, context, forget_checkpoint, prepare, work
 from isoloss.runs import Outcome, RunSpec
-
-#: Seconds that workers have to end a step and write a checkpoint when they are told to stop.
-GRACE = 30.0
 
 Future_ = Future[tuple[list[Outcome], dict[str, Any]]]
 

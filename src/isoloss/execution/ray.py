@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from isoloss.errors import IsolossError, MissingError, StudyError
-from isoloss.execution.engine import Asked, Ended, EngineOptions, Job, lost
+from isoloss.execution.engine import GRACE, Asked, Ended, EngineOptions, Job, lost
 from isoloss.execution.engines import engine
 from isoloss.execution.signals import handlers_kept
 from isoloss.execution.wire import (
@@ -35,8 +35,6 @@ from isoloss.runs import RunSpec, Stopped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Seconds that tasks have to end a step and write a checkpoint when they are told to stop.
-GRACE = 30.0
 #: Seconds between looks at how large the cluster is.
 LOOK = 2.0
 #: Seconds that an address has to answer.

@@ -19,15 +19,13 @@ from typing import Any
 from pydantic import Field
 
 from isoloss.errors import IsolossError, MissingError, StudyError
-from isoloss.execution.engine import Asked, Ended, EngineOptions, Job, lost
+from isoloss.execution.engine import GRACE, Asked, Ended, EngineOptions, Job, lost
 from isoloss.execution.engines import engine
 from isoloss.execution.slurm_job import RESULT, STOPPED, SlurmJob, write
 from isoloss.execution.wire import pack_job, unpack_result
 from isoloss.execution.worker import THREAD_VARIABLES, forget_checkpoint
 from isoloss.runs import RunSpec
 
-#: Seconds that jobs have to end a step and write a checkpoint when they are cancelled.
-GRACE = 30.0
 #: Seconds between looks at the queue.
 LOOK = 5.0
 #: Jobs in the queue at a time, where --workers is left out.
