@@ -82,7 +82,10 @@ def shown(browser: Any, file: Path, width: int = 1280, scheme: str = "light", dr
     page.goto(file.as_uri())
     if drawn and page.locator(".plot").count():
         page.wait_for_selector("body[data-drawn]")
-    yield page
+    try:
+        yield page
+    except Exception as e:
+        raise AssertionError(f"{type(e).__name__} on a page that said: {seen.faults or 'nothing'}") from e
     context.close()
     assert seen.faults == []
     assert [url for url in seen.requests if not url.startswith(("blob:", "data:"))] == [file.as_uri()]
@@ -178,6 +181,7 @@ def test_every_download_opens_and_parses(browser: Any, files: dict[str, Path]) -
             got = kinds[kind] = {}
             for ending in ("svg", "png", "csv"):
                 page.locator(f"#figure-{number}").scroll_into_view_if_needed()
+                page.locator(f"#figure-{number} svg.marks").wait_for()
                 with page.expect_download() as waited:
                     page.locator(f"[data-of='{number}'][data-save={ending}]").click()
                 assert waited.value.suggested_filename == f"{name}.{ending}"

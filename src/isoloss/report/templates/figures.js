@@ -45,6 +45,8 @@ const page = (() => {
     const config = themes[dark.matches && !printing ? "dark" : "light"];
     const spec = { ...figures[box.dataset.figure].body, width: "container", autosize: { type: "fit-x", contains: "padding" }, config };
     views.get(box)?.finalize();
+    // what stands below stays where it is while the figure is drawn anew, or a click in that moment would miss
+    box.style.minHeight = `${box.offsetHeight}px`;
     // ast, expr: expressions are walked by an interpreter; the page's policy lets no text be evaluated
     const options = { actions: false, defaultStyle: false, renderer: "svg", tooltip, ast: true, expr: vegaInterpreter.expressionInterpreter };
     // in an element of its own: Vega would write over the words that stand for the figure
@@ -67,9 +69,10 @@ const page = (() => {
     painting.set(box, drawn.catch(() => undefined));
     return drawn;
   };
+  const once = (box) => painting.get(box) ?? draw(box);
   const boxes = [...document.querySelectorAll(".plot")];
   const near = new IntersectionObserver((entries) => {
-    for (const e of entries) if (e.isIntersecting) { near.unobserve(e.target); draw(e.target); }
+    for (const e of entries) if (e.isIntersecting) { near.unobserve(e.target); once(e.target); }
   }, { rootMargin: "600px" });
   boxes.forEach((b) => near.observe(b));
   const redraw = () => Promise.all([...views.keys()].map(draw));
@@ -98,7 +101,7 @@ const page = (() => {
       return save(`${figure.name}.csv`, new Blob([lines.map((r) => r.map(quoted).join(",") + "\n").join("")], { type: "text/csv" }));
     }
     const box = document.getElementById(`figure-${button.dataset.of}`);
-    await (painting.get(box) ?? draw(box));
+    await once(box);
     const view = views.get(box);
     if (kind === "svg") return save(`${figure.name}.svg`, new Blob([await view.toSVG()], { type: "image/svg+xml" }));
     (await view.toCanvas(2)).toBlob((blob) => save(`${figure.name}.png`, blob));
