@@ -16,8 +16,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/lab  ## measure the gain of the quickstart, write reports/quickstart/report.html
 	$(BIN)/isoloss run $(STUDY)
 
-test: $(VENV)/dev  ## the tests, but for the long faults of test-faults
-	$(BIN)/python -m pytest
+test: $(VENV)/dev  ## the tests in two processes, but for the long faults of test-faults
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-faults: $(VENV)/dev  ## processes killed by the hundred, full disks, clocks, versions: what was lost and doubled
 	$(BIN)/python -m pytest -s -m "faults or not faults" tests/faults tests/test_resume.py tests/test_ray.py tests/test_slurm.py
