@@ -19,9 +19,11 @@ from isoloss.algorithms.geometry.image_classifier import price
 from isoloss.algorithms.geometry.plane_groups import P4, P4M
 from isoloss.errors import MissingError, StudyError
 from isoloss.runs import Context, RunSpec, StepRule
-from isoloss.tasks import rotated_digits, tasks
-from isoloss.tasks.rotated_digits import POOL, SHEETS, RotatedDigits
+from isoloss.tasks import tasks
+from isoloss.tasks.rotated_digits import RotatedDigits, own_turns
+from isoloss.tasks.vision.digits import SHEETS, arrays
 
+POOL = RotatedDigits().pool
 GROUPS = pytest.mark.parametrize("group", [P4, P4M], ids=lambda g: g.name)
 #: Arms of equal parameters: plain width 16, p4 width 8, p4m width 6.
 WIDTHS = {"geometry/cnn": 16, "geometry/cnn-augmented": 16, "geometry/p4-cnn": 8, "geometry/p4m-cnn": 6}
@@ -182,7 +184,7 @@ def test_splits_are_whole_sheets_and_disjoint(digits):
 
 def test_sheets_start_where_the_form_starts():
     """The form opens 0..9 three times; a few sheets lack a digit of it."""
-    _, labels = rotated_digits._arrays()
+    _, labels = arrays()
     opening = [np.array_equal(labels[s : s + 10], np.arange(10)) for s in SHEETS[:-1]]
     assert sum(opening) >= 13
     assert all(120 <= b - a <= 131 for a, b in itertools.pairwise(SHEETS))
@@ -215,38 +217,38 @@ def test_an_image_keeps_its_turn_in_every_subset(digits):
 
 
 def test_turns_are_about_equally_common(digits):
-    counts = np.bincount(rotated_digits._own_turns()[:POOL], minlength=4)
+    counts = np.bincount(own_turns()[:POOL], minlength=4)
     assert counts.min() > 0.2 * POOL
 
 
 def test_data_are_cached_and_found_without_scikit_learn(tmp_path, monkeypatch):
     monkeypatch.setenv("ISOLOSS_CACHE", str(tmp_path))
-    rotated_digits._arrays.cache_clear()
-    first = rotated_digits._arrays()
+    arrays.cache_clear()
+    first = arrays()
     assert len(list(tmp_path.iterdir())) == 1  # nothing half-written left
-    rotated_digits._arrays.cache_clear()
+    arrays.cache_clear()
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    again = rotated_digits._arrays()
+    again = arrays()
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     monkeypatch.setenv("ISOLOSS_CACHE", str(tmp_path / "empty"))
-    rotated_digits._arrays.cache_clear()
+    arrays.cache_clear()
     with pytest.raises(MissingError, match="pip install"):
-        rotated_digits._arrays()
+        arrays()
     monkeypatch.undo()
-    rotated_digits._arrays.cache_clear()
+    arrays.cache_clear()
 
 
 def test_a_cache_with_other_data_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("ISOLOSS_CACHE", str(tmp_path))
-    rotated_digits._arrays.cache_clear()
-    rotated_digits._arrays()
+    arrays.cache_clear()
+    arrays()
     (path,) = tmp_path.iterdir()
     np.savez(path, images=np.zeros((1797, 8, 8), np.uint8), labels=np.zeros(1797, np.uint8))
-    rotated_digits._arrays.cache_clear()
+    arrays.cache_clear()
     with pytest.raises(MissingError, match="delete"):
-        rotated_digits._arrays()
+        arrays()
     monkeypatch.undo()
-    rotated_digits._arrays.cache_clear()
+    arrays.cache_clear()
 
 
 # ---------------------------------------------------------------- price

@@ -13,6 +13,7 @@ BUILTIN = {
     "geometry/p4-cnn": "isoloss.algorithms.geometry.group_cnn",
     "geometry/p4m-cnn": "isoloss.algorithms.geometry.group_cnn",
     "systems/transformer": "isoloss.algorithms.systems.transformer",
+    "vision/cnn": "isoloss.algorithms.vision.cnn",
 }
 
 algorithms: Registry[Algorithm] = Registry("algorithm", BUILTIN, "isoloss.algorithms")

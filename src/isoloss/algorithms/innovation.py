@@ -19,7 +19,11 @@ from isoloss.errors import IsolossError, StudyError, UnknownNameError
 from isoloss.registry import filed
 
 #: Modules of this package that file innovations, imported on the first look.
-BUILTIN = ("isoloss.algorithms.language.innovations", "isoloss.algorithms.systems.innovations")
+BUILTIN = (
+    "isoloss.algorithms.language.innovations",
+    "isoloss.algorithms.systems.innovations",
+    "isoloss.algorithms.vision.innovations",
+)
 
 
 @dataclass(frozen=True)

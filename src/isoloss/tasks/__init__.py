@@ -11,6 +11,9 @@ BUILTIN = {
     "language/debian": "isoloss.tasks.text.packaged",
     "language/linux": "isoloss.tasks.text.packaged",
     "geometry/rotated-digits": "isoloss.tasks.rotated_digits",
+    "vision/digits": "isoloss.tasks.vision.digits",
+    "vision/mnist": "isoloss.tasks.vision.mnist",
+    "vision/fashion-mnist": "isoloss.tasks.vision.fashion_mnist",
 }
 
 tasks: Registry[Task] = Registry("task", BUILTIN, "isoloss.tasks")

@@ -7,8 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.geometry.image_classifier import PIXELS, ImageClassifier
-from isoloss.tasks.rotated_digits import CLASSES
+from isoloss.algorithms.geometry.image_classifier import CLASSES, PIXELS, ImageClassifier
 
 #: A contract run: seconds, and better than a guess.
 SMOKE: dict[str, Any] = {

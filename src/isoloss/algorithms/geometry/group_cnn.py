@@ -24,9 +24,8 @@ from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
 from isoloss.algorithms.geometry.cnn import SMOKE
-from isoloss.algorithms.geometry.image_classifier import PIXELS, ImageClassifier
+from isoloss.algorithms.geometry.image_classifier import CLASSES, PIXELS, ImageClassifier
 from isoloss.algorithms.geometry.plane_groups import P4, P4M, PlaneGroup
-from isoloss.tasks.rotated_digits import CLASSES
 
 
 class GroupConv2d(nn.Module):

@@ -22,28 +22,23 @@ which a global mean would take from it.
 from __future__ import annotations
 
 import abc
-import functools
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
-from isoloss.algorithms.base import Rung
-from isoloss.errors import StudyError
-from isoloss.tasks.base import Task
-from isoloss.tasks.rotated_digits import CLASSES, POOL, TURNS, RotatedDigits
-from isoloss.training.formulas import ADAMW_FLOPS_PER_PARAMETER, NORMALISE_FLOPS_PER_ELEMENT
-from isoloss.training.gradient import GradientAlgorithm, Trainee
-from isoloss.training.optimizers.adam import FusedAdam
-from isoloss.training.schedules import cosine
+from isoloss.algorithms.language.cost import Cost
+from isoloss.algorithms.vision.base import UPDATE_FLOPS, ImageAlgorithm, in_order
+from isoloss.tasks.rotated_digits import TURNS
+from isoloss.training.formulas import NORMALISE_FLOPS_PER_ELEMENT
 
 PIXELS = 8
+CLASSES = 10
 
 
-class ImageClassifier(GradientAlgorithm):
+class ImageClassifier(ImageAlgorithm):
     """A convolutional network trained on a seed's subset of labelled images, AdamW, cosine to zero.
 
     Subclasses give `network(width)`, `order` (|G|) and `augmented` (whether drawn images are turned at random).
@@ -51,91 +46,45 @@ class ImageClassifier(GradientAlgorithm):
 
     order: int = 1
     augmented: bool = False
-    outside_loss = frozenset({"lr", "weight_decay", "steps", "labels"})
 
-    class Choices(GradientAlgorithm.Choices):
-        """Hyper-parameters of a convolutional arm. `labels` and `steps` are set by the rung where left out."""
+    class Choices(ImageAlgorithm.Choices):
+        """Hyper-parameters of a convolutional arm."""
 
         lr: float = Field(3e-2, gt=0)
-        width: int = Field(16, ge=1)
-        batch: int = Field(64, ge=2)
         weight_decay: float = Field(1.0, ge=0)
-        steps: int | None = Field(None, ge=1)
-        labels: int | None = Field(None, ge=2)
 
     @abc.abstractmethod
     def network(self, width: int) -> nn.Module:
         """The network: images ``(batch, 1, 8, 8)`` to logits ``(batch, 10)``."""
 
-    def resolve(self, task: Task, rung: Rung, choices: Any) -> Choices:
-        """`choices` with `labels` from the rung and `steps` from its step rule.
+    def model(self, task: Any, choices: Any) -> nn.Module:
+        """`network` at the chosen width."""
+        return self.network(choices.width)
 
-        Raises `StudyError` for a ladder over anything but labels, one without a step rule, and more labels than exist.
-        """
-        if rung.resource != "labels":
-            raise StudyError("ladder.resource", f"'{rung.resource}' can't be set for this task", "use 'labels'")
-        if rung.step_rule is None:
-            raise StudyError("ladder.step_rule", "is missing", "a ladder over labels states how many steps a run takes")
-        labels = round(rung.budget)
-        if not 2 <= labels <= POOL:
-            raise StudyError("ladder.rungs", f"{labels} labels are asked for", f"the task has 2 to {POOL}")
-        if choices.labels not in (None, labels):
-            raise StudyError("labels", f"is set to {choices.labels} at a rung of {labels}", "leave it to the ladder")
-        steps = choices.steps
-        if steps is None:
-            value = rung.step_rule.value
-            steps = round(value if rung.step_rule.kind == "constant" else math.ceil(value * labels / choices.batch))
-        return choices.model_copy(update={"labels": labels, "steps": steps})
-
-    def train_flops(self, task: Task, choices: Choices) -> float:
-        """FLOPs of the run, by layer: see `price`."""
-        assert choices.steps is not None
-        return choices.steps * price(self.order, choices.width, choices.batch)["step"]
-
-    def build(self, task: Any, choices: Choices, seed: int) -> Trainee:
-        """Network, data and optimiser; initial weights, subset, order and turns each come from `seed`."""
-        assert isinstance(task, RotatedDigits) and choices.labels is not None and choices.steps is not None
-        generator = torch.Generator().manual_seed(seed)
-        model = self.network(choices.width)
-        optimizer = FusedAdam(model.parameters(), choices.lr, weight_decay=choices.weight_decay)
+    def cost(self, task: Any, choices: Any) -> Cost:
+        """See `price`."""
         amounts = price(self.order, choices.width, choices.batch)
-        sizes = {name: amounts[name] for name in ("inference_flops", "active_parameters", "non_embedding_parameters")}
-        return Trainee(
-            model=model,
-            optimizer=optimizer,
-            batches=self._batches(task, choices, seed, generator),
-            loss=lambda batch: nn.functional.cross_entropy(model(batch[0]), batch[1]),
-            evaluate=lambda split: _error(model, *task.evaluation(split)),  # type: ignore[arg-type]
-            schedule=functools.partial(cosine, final=0.0),
-            steps=choices.steps,
-            examples_per_step=choices.batch,
-            sizes={**sizes, "labels": choices.labels, "unique_examples": choices.labels},
-        )
+        weights, forward = amounts["active_parameters"], amounts["inference_flops"]
+        return Cost(weights, weights, 0.0, forward, amounts["training"])
 
-    def _batches(
-        self, task: RotatedDigits, choices: Choices, seed: int, generator: torch.Generator
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches without end; an image comes back only after all the others.
+    def step_flops(self, task: Any, choices: Any) -> float:
+        """See `price`."""
+        return price(self.order, choices.width, choices.batch)["step"]
 
-        Order and turns are drawn for all arms, used or not, so that equal seeds mean equal order.
-        """
-        images, labels = task.subset(choices.labels or 0, seed)
+    def batches(
+        self, task: Any, choices: Any, seed: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches in the order of all arms; turns are drawn for all of them too, used or not."""
+        images, labels = task.subset(choices.labels, seed)
         x_n1hw, y_n = torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels)
         turned_rn1hw = torch.stack([torch.rot90(x_n1hw, k, dims=(2, 3)) for k in range(TURNS)])
-        n, drawn = len(y_n), (choices.steps or 0) * choices.batch
-        order = torch.cat([torch.randperm(n, generator=generator) for _ in range(-(-drawn // n))])
-        turns = torch.randint(TURNS, (len(order),), generator=generator)
+        picked = in_order(len(y_n), choices.batch, choices.steps, generator)
+        rounds = -(-choices.batch * choices.steps // len(y_n))
+        turns = torch.randint(TURNS, (rounds * len(y_n),), generator=generator)
         if not self.augmented:
             turns = torch.zeros_like(turns)
-        for start in range(0, drawn, choices.batch):
-            picked, turn = order[start : start + choices.batch], turns[start : start + choices.batch]
-            yield turned_rn1hw[turn, picked], y_n[picked]
-
-
-def _error(model: nn.Module, images: Any, labels: Any) -> float:
-    """Fraction of `images` ``(n, 8, 8)`` that the model gets wrong."""
-    logits = model(torch.from_numpy(images).unsqueeze(1))
-    return float((logits.argmax(1) != torch.from_numpy(labels)).float().mean())
+        for place, turn in zip(picked, turns.split(choices.batch), strict=False):
+            yield turned_rn1hw[turn[: len(place)], place], y_n[place]
 
 
 def price(order: int, width: int, batch: int) -> dict[str, float]:
@@ -165,9 +114,10 @@ def price(order: int, width: int, batch: int) -> dict[str, float]:
         products[0] + 2 * sum(products[1:]) + 2 * 2 * head + (NORMALISE_FLOPS_PER_ELEMENT + 1) * elements + CLASSES
     )
     expansion = sum(weights) if order > 1 else 0
-    step = batch * (forward + backward + 2 * softmax) + expansion + (ADAMW_FLOPS_PER_PARAMETER + 3) * parameters
+    step = batch * (forward + backward + 2 * softmax) + expansion + UPDATE_FLOPS * parameters
     return {
         "step": float(step),
+        "training": float(forward + backward),
         "inference_flops": float(forward),
         "active_parameters": float(parameters),
         "non_embedding_parameters": float(parameters),

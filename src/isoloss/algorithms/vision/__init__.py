@@ -1,0 +1,1 @@
+"""What learns from pictures: networks, and ways of using pictures without labels."""

@@ -1,0 +1,1 @@
+"""Pictures to classify: fixed splits, subsets nested by labels, a pool without labels."""

