@@ -33,7 +33,7 @@ fuzz: $(VENV)/dev  ## spoilt inputs for every reader, half an hour on two cores;
 
 test-page: $(VENV)/dev  ## the report in Debian's Chromium, with axe-core from npm where npm is
 	command -v npm >/dev/null && npm install --silent --no-save --no-package-lock --prefix tests axe-core@4.14.1 || true
-	$(BIN)/python -m pytest tests/test_page.py tests/test_atlas_page.py tests/test_report.py -rs
+	$(BIN)/python -m pytest tests/test_page.py tests/test_serve_page.py tests/test_atlas_page.py tests/test_report.py -rs
 
 bench-gpu: $(VENV)/lab  ## the bars that need a GPU; says so where there is none
 	$(BIN)/python benchmarks/speed/gpu.py

@@ -38,7 +38,7 @@ def test_a_written_result_reads_back_as_it_was(study, tmp_path):
 def test_every_figure_that_is_listed_can_be_had_and_is_the_pages(report):
     result = read_result(report)
     for entry in api.figures(report):
-        figure = find_figure(result, entry.name, comparison=entry.comparison or 1, arm=entry.arm)
+        figure = find_figure(result, entry.name, comparison=entry.comparison or 1, arm=entry.arm, choice=entry.choice)
         assert figure.body["layer"] and figure.alt
     assert {e.name for e in api.figures(report)} >= {
         "overview",
@@ -70,6 +70,7 @@ def test_a_file_has_the_width_and_kind_that_were_asked_for(report, tmp_path):
         ("--width 3q", {"width": "3q"}),
         ("--out a.gif", {"out": "a.gif"}),
         ("--arm", {"name": "tuning", "arm": "nobody"}),
+        ("--choice", {"name": "tuning", "choice": "nothing"}),
     ],
 )
 def test_what_can_not_be_drawn_is_refused_in_one_line(said, asked, report):

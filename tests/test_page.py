@@ -70,8 +70,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @contextmanager
-def shown(browser: Any, file: Path, width: int = 1280, scheme: str = "light", drawn: bool = True) -> Iterator[Any]:
-    """The page `file` open in a window of its own; leaving checks that it had no fault and asked for nothing."""
+def shown(
+    browser: Any, at: Path | str, width: int = 1280, scheme: str = "light", drawn: bool = True, within: str = ""
+) -> Iterator[Any]:
+    """The page `at` open in a window of its own; leaving checks that it had no fault and asked for nothing else.
+
+    A file may ask for nothing but itself, a served page for what lies `within` its server.
+    """
+    address = at.as_uri() if isinstance(at, Path) else at
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True)
     page, seen = context.new_page(), Seen()
     page.on("console", lambda m: seen.faults.append(m.text) if m.type in ("error", "warning") else None)
@@ -79,7 +85,7 @@ def shown(browser: Any, file: Path, width: int = 1280, scheme: str = "light", dr
     page.on("dialog", lambda d: seen.faults.append(d.message))
     page.on("request", lambda r: seen.requests.append(r.url))
     page.set_default_timeout(20_000)
-    page.goto(file.as_uri())
+    page.goto(address)
     if drawn and page.locator(".plot").count():
         page.wait_for_selector("body[data-drawn]")
     try:
@@ -88,7 +94,8 @@ def shown(browser: Any, file: Path, width: int = 1280, scheme: str = "light", dr
         raise AssertionError(f"{type(e).__name__} on a page that said: {seen.faults or 'nothing'}") from e
     context.close()
     assert seen.faults == []
-    assert [url for url in seen.requests if not url.startswith(("blob:", "data:"))] == [file.as_uri()]
+    asked = [url for url in seen.requests if not url.startswith(("blob:", "data:"))]
+    assert all(url.startswith(within) for url in asked) if within else asked == [address]
 
 
 def until(page: Any, said: str) -> None:

@@ -41,6 +41,7 @@ from isoloss.report import (
 from isoloss.report.document import embedded, packed, unpacked
 from isoloss.report.figures import Figure, swept_choices
 from isoloss.report.figures.axes import log_ticks
+from isoloss.report.figures.canvas import recoloured
 from isoloss.report.meanings import meaning
 from isoloss.report.qualities import Quality
 from tests.example_result import (
@@ -236,6 +237,18 @@ def test_figures_become_svg_and_png(name: str) -> None:
         assert not re.search(r"\b(NaN|nan|undefined|null|None|Infinity)\b", shown)
         assert figure.png(scale=1.0).startswith(b"\x89PNG")
     assert seen == {"gain-curve-old", "gain-curve-new", "quality", "costs", "tuning"}
+
+
+def test_a_dark_figure_is_the_light_one_in_other_colours() -> None:
+    def in_the_dark(held: Any, key: str = "") -> Any:
+        if key in ("values", "domain"):
+            return held
+        if isinstance(held, dict):
+            return {k: in_the_dark(v, k) for k, v in held.items()}
+        return [in_the_dark(v) for v in held] if isinstance(held, list) else recoloured().get(str(held), held)
+
+    for figure in {f.name: f for f in all_figures(language_study())}.values():
+        assert in_the_dark(figure.vega()) == figure.vega("dark") != figure.vega()
 
 
 def test_measured_and_extrapolated_are_drawn_differently() -> None:

@@ -46,6 +46,7 @@ def figure(
         Index, typer.Option(help="Of a gain: by the baseline's budget (old) or the candidate's (new).")
     ] = Index.old,
     arm: Annotated[str | None, typer.Option("--arm", help="Of tuning: which arm. Default: the first.")] = None,
+    choice: Annotated[str | None, typer.Option(help="Of tuning: which swept choice. Default: the first.")] = None,
     width: Annotated[
         str, typer.Option(help="single (3.25 in), double (6.75 in), or a length: 3.5in, 89mm, 252pt.")
     ] = "single",
@@ -61,14 +62,14 @@ def figure(
 
     if listed:
         rows = [asdict(entry) for entry in api.figures(source, ledger=ledger)]
-        said = [{**r, "comparison": r["comparison"] or "", "arm": r["arm"] or ""} for r in rows]
+        said = [{k: "" if v is None else v for k, v in r.items()} for r in rows]
         print_json(rows) if as_json else print_list(said, screen())
         return
     if name is None:
         raise StudyError("--name", "is missing", "say which figure; --list shows them")
     path = api.figure(
-        source, name, out, comparison=comparison, index=index.value, arm=arm, width=width, font=font,
-        mode=mode.value, ledger=ledger,
+        source, name, out, comparison=comparison, index=index.value, arm=arm, choice=choice, width=width,
+        font=font, mode=mode.value, ledger=ledger,
     )  # fmt: skip
     if as_json:
         print_json({"figure": name, "path": str(path), "bytes": path.stat().st_size})

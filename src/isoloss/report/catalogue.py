@@ -19,6 +19,8 @@ from isoloss.report.figures import (
     figure_tuning,
     swept_choices,
 )
+from isoloss.report.figures.residuals import residual_rows
+from isoloss.report.figures.slopes import slope_rows
 from isoloss.report.qualities import Quality
 
 #: Figures of one comparison, then those of the study or of an arm.
@@ -26,29 +28,51 @@ OF_A_COMPARISON = ("gain", "quality", "residuals", "slope", "ratios")
 NAMES = (*OF_A_COMPARISON, "overview", "tuning")
 
 
+Index = Literal["old", "new"]
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One figure that can be asked for: its name, the comparison (from 1) or the arm that it is of, and what it is."""
+    """One figure that there is: its name, the comparison (from 1) or the arm and choice that it is of, what it is."""
 
     name: str
     comparison: int | None
     arm: str | None
+    choice: str | None
     about: str
 
 
 def catalogue(result: StudyResult) -> list[Entry]:
-    """Every figure that `result` has."""
-    found = [Entry("overview", None, None, "all comparisons")] if result.comparisons else []
+    """Every figure that `result` has: what its page shows, and what `isoloss figure` can be asked for."""
+    found = [Entry("overview", None, None, None, "all comparisons")] if result.comparisons else []
     for k, curve in enumerate(result.comparisons, 1):
         pair = f"{words.plain(curve.candidate, 40)} against {words.plain(curve.baseline, 40)}"
-        measure = tables.measure(curve, result.resource)
-        there = {"gain": True, "quality": True, "residuals": bool(curve.laws), "slope": True}
-        there["ratios"] = any(c.belongs_to(curve) for c in result.costs)
-        there["slope"] = any(s.value is not None for s in (*curve.slopes, curve.slope))
-        found += [Entry(n, k, None, f"{pair} {measure}".strip()) for n in OF_A_COMPARISON if there[n]]
-    for arm in dict.fromkeys(t.arm for t in result.trials):
-        found += [Entry("tuning", None, arm, words.choice_title(c)) for c in _swept(result, arm)[:1]]
+        about = f"{pair} {tables.measure(curve, result.resource)}".strip()
+        there = {"gain": True, "quality": True, "residuals": bool(residual_rows(curve))}
+        there |= {"slope": bool(slope_rows(curve)), "ratios": any(c.belongs_to(curve) for c in result.costs)}
+        found += [Entry(n, k, None, None, about) for n in OF_A_COMPARISON if there[n]]
+    for choice in swept_choices(result.trials):
+        swept = dict.fromkeys(t.arm for t in result.trials if choice in t.values)
+        found += [Entry("tuning", None, arm, choice, words.choice_title(choice)) for arm in swept]
     return found
+
+
+def drawn(result: StudyResult, entry: Entry, index: Index = "old") -> Figure:
+    """The figure of an `entry` of the catalogue of `result`; a gain is read by its `index`."""
+    arms = [a.name for a in result.arms]
+    if entry.name == "overview":
+        return figure_overview(result.comparisons, [tables.measure(c, result.resource) for c in result.comparisons])
+    if entry.arm is not None and entry.choice is not None:
+        return figure_tuning(result.trials, entry.arm, entry.choice, arms, result.direction == "higher")
+    assert entry.comparison is not None
+    curve, read = result.comparisons[entry.comparison - 1], Quality.of(result)
+    return {
+        "gain": lambda: figure_gain(curve, index, arms),
+        "quality": lambda: figure_quality(curve, arms, read),
+        "residuals": lambda: figure_residuals(curve, arms),
+        "slope": lambda: figure_slopes(curve),
+        "ratios": lambda: figure_ratios([c for c in result.costs if c.belongs_to(curve)], arms),
+    }[entry.name]()
 
 
 def find_figure(
@@ -56,42 +80,34 @@ def find_figure(
     name: str,
     *,
     comparison: int = 1,
-    index: Literal["old", "new"] = "old",
+    index: Index = "old",
     arm: str | None = None,
+    choice: str | None = None,
 ) -> Figure:
     """One figure by name; raises `StudyError` or `UnknownNameError` naming the flag at fault."""
     if name not in NAMES:
         raise UnknownNameError("--name", "figure", name, NAMES)
-    arms = [a.name for a in result.arms]
+    mine = [e for e in catalogue(result) if e.name == name]
     if name == "tuning":
-        swept = list(dict.fromkeys(t.arm for t in result.trials if _swept(result, t.arm)))
-        if not swept:
+        if not mine:
             raise StudyError("--name tuning", "this study swept nothing", "choose another figure: --list")
-        if arm is not None and arm not in swept:
-            raise UnknownNameError("--arm", "tuned arm", arm, swept)
-        chosen = arm or swept[0]
-        return figure_tuning(result.trials, chosen, _swept(result, chosen)[0], arms, result.direction == "higher")
-    if not result.comparisons:
+        mine = _narrowed(mine, "arm", "tuned arm", arm)
+        mine = _narrowed(mine, "choice", "swept choice", choice)
+    elif not result.comparisons:
         raise StudyError(f"--name {name}", "this study has no comparison yet", "isoloss run the study to go on")
-    if name == "overview":
-        return figure_overview(result.comparisons, [tables.measure(c, result.resource) for c in result.comparisons])
-    if not 1 <= comparison <= len(result.comparisons):
-        counted = f"there are {len(result.comparisons)}" if len(result.comparisons) > 1 else "there is one"
-        raise StudyError(f"--comparison {comparison}", f"no such comparison, {counted}", "see --list")
-    curve = result.comparisons[comparison - 1]
-    read = Quality.of(result)
-    costs = [c for c in result.costs if c.belongs_to(curve)]
-    figure = {
-        "gain": lambda: figure_gain(curve, index, arms),
-        "quality": lambda: figure_quality(curve, arms, read),
-        "residuals": lambda: figure_residuals(curve, arms, read),
-        "slope": lambda: figure_slopes(curve),
-        "ratios": lambda: figure_ratios(costs, arms) if costs else None,
-    }[name]()
-    if figure is None:
+    elif name != "overview":
+        if not 1 <= comparison <= len(result.comparisons):
+            counted = f"there are {len(result.comparisons)}" if len(result.comparisons) > 1 else "there is one"
+            raise StudyError(f"--comparison {comparison}", f"no such comparison, {counted}", "see --list")
+        mine = [e for e in mine if e.comparison == comparison]
+    if not mine:
         raise StudyError(f"--name {name}", "this comparison has none", "see --list for what it has")
-    return figure
+    return drawn(result, mine[0], index)
 
 
-def _swept(result: StudyResult, arm: str) -> list[str]:
-    return swept_choices([t for t in result.trials if t.arm == arm])
+def _narrowed(entries: list[Entry], field: Literal["arm", "choice"], what: str, asked: str | None) -> list[Entry]:
+    """Those whose `field` is the one that was asked for, or else the first one's."""
+    known = list(dict.fromkeys(str(getattr(e, field)) for e in entries))
+    if asked is not None and asked not in known:
+        raise UnknownNameError(f"--{field}", what, asked, known)
+    return [e for e in entries if getattr(e, field) == (asked or known[0])]

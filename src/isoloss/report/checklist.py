@@ -1,8 +1,9 @@
 """What a scaling study should tell its readers, answered from the study itself, after a published checklist.
 
-The questions follow, in our words, those that Li et al. 2025, "(Mis)Fitting: a survey of scaling laws" (arXiv
-2502.18969) ask of every scaling law: its hypothesis, the training behind it, the data points, and the fit. What
-the result does not hold is answered "Not stated": an answer is never made up.
+Li, Kudugunta and Zettlemoyer 2025, "(Mis)Fitting: a survey of scaling laws" (arXiv 2502.18969), ask four groups of
+questions, one for each section of theirs: the hypothesis (section 3), the training setup (4), the collection of data
+points (5) and the fitting algorithm (6). They are asked here in our words. What the result does not hold is answered
+"Not stated": an answer is never made up.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from isoloss.gains.analysis import StudyResult
 from isoloss.report import words
 
-SOURCE = "Li et al. 2025, (Mis)Fitting: a survey of scaling laws, arXiv 2502.18969"
+SOURCE = "Li, Kudugunta and Zettlemoyer 2025, (Mis)Fitting: a survey of scaling laws, sections 3 to 6, arXiv 2502.18969"
 NOT_STATED = "Not stated."
 
 
@@ -28,7 +29,12 @@ class Item(NamedTuple):
 
 def checklist(result: StudyResult) -> list[tuple[str, list[Item]]]:
     """The four parts of the checklist, each with its questions answered from `result`."""
-    parts = {"The law": _law, "Training": _training, "Data points": _points, "Fit": _fit}
+    parts = {
+        "Scaling-law hypothesis": _law,
+        "Training setup": _training,
+        "Data collection": _points,
+        "Fitting algorithm": _fit,
+    }
     return [
         (title, [Item(q, words.plain(a, 900) or NOT_STATED, bool(a)) for q, a in answers(result).items()])
         for title, answers in parts.items()
@@ -49,7 +55,13 @@ def _law(result: StudyResult) -> dict[str, str]:
         f"one E for both where the floor is shared. {_limits(fitted)}"
         if fitted
         else "",
-        "What does it assume?": assumed if any(c.mode != "exact" for c in result.comparisons) else "",
+        "On what does this form rest?": "On experience, not on theory: a power law above a floor has described losses "
+        "against compute (Kaplan et al. 2020, Hoffmann et al. 2022). How well it fits here is under “How sure is the fit?”."
+        if fitted
+        else "",
+        "What does it assume about its variables?": assumed
+        if any(c.mode != "exact" for c in result.comparisons)
+        else "",
     }
 
 
@@ -108,14 +120,16 @@ def _points(result: StudyResult) -> dict[str, str]:
     on = f"on {words.amount(float(evaluated), 'B')} of the test split" if isinstance(evaluated, int | float) else ""
     better = f"{words.plain(result.direction, 10)} is better"
     return {
-        "Are checkpoints given?": "",
-        "How many points does each run give?": "One, its end: points from the middle of a schedule are not used."
+        "Are checkpoints given?": "No: a run is repeated from its choices and its seed, not from weights."
+        if reported
+        else "",
+        "How many points does each run give, and which?": "One, its end: points from the middle of a schedule are not used."
         if reported
         else "",
         "Which metric, on which data?": _sentence(f"{words.plain(result.quality, 40)}{unit}, {better}", on)
         if reported
         else "",
-        "Are metrics smoothed or adjusted?": "No: the test quality of each run as evaluated, in runs.csv."
+        "Are metrics changed before the fit (smoothed, interpolated, centred)?": "No: the test quality of each run as evaluated, in runs.csv."
         if reported
         else "",
     }
@@ -124,21 +138,21 @@ def _points(result: StudyResult) -> dict[str, str]:
 def _fit(result: StudyResult) -> dict[str, str]:
     curves = [c for c in result.comparisons if c.laws]
     if not curves:
-        return dict.fromkeys(("What is minimised, and how?", "Are all points used?", "How sure is the fit?"), "")
+        return dict.fromkeys(("Which objective is minimised?", "Are all points used?", "How sure is the fit?"), "")
     lost = {k: n for k, n in result.counts.items() if k in ("failed", "diverged") and n}
     said = " and ".join(f"{n:,} {words.plain(k)}" for k, n in lost.items())
     draws = sorted({c.draws for c in curves})
     p = [f.lack_of_fit_p for c in curves for f in c.floors if f.chosen and f.lack_of_fit_p is not None]
     misfit = f"{sum(v < 0.05 for v in p)} of {len(p)} joint fits have a misfit p below 0.05" if p else ""
     return {
-        "What is minimised?": "Squared differences of ln L of rung means, weighted by their inverse variances.",
-        "How, and from where?": "Gauss-Newton in A and α at each floor of a grid, then in the floor; no starts.",
+        "Which objective is minimised?": "Squared differences of ln L of rung means, weighted by their inverse variances.",
+        "By which algorithm, with which settings, from where?": "Gauss-Newton in A and α at each floor of a grid, then in the floor; no starts.",
         "Are all points used?": f"Yes; {said} runs count as misses." if said else "Yes; no run failed or diverged.",
         "How sure is the fit?": _sentence(
             f"{curves[0].level:.0%} intervals from {', '.join(f'{n:,}' for n in draws)} draws of whole runs", misfit
         ),
-        "Is it tested beyond the data?": "",
-        "Are data and analysis given?": "Yes: runs.csv and result.json beside this page; isoloss does the analysis.",
+        "Is it tested beyond the data?": "No: nothing was run beyond the ladders. What is said of there is marked as extrapolated.",
+        "Are the data and the code of the analysis given?": "Yes: runs.csv and result.json beside this page; isoloss does the analysis.",
     }
 
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.gains.result import to_json
-from isoloss.report.figures import Figure, theme
-from isoloss.report.figures.canvas import PALETTE, rounded
+from isoloss.report.figures import Figure
+from isoloss.report.figures.canvas import PALETTE, recoloured, rounded
 
-#: Their licence asks that this go where they go.
-_NOTICE = "/*! Vega, Vega-Lite, Vega-Embed: BSD-3-Clause, (c) University of Washington Interactive Data Lab */\n"
+#: Its licence asks that this go where it goes.
+_NOTICE = "/*! Vega: BSD-3-Clause, (c) University of Washington Interactive Data Lab */\n"
+#: Where vl-convert's bundler finds its own copy of Vega: a name inside the package, nothing is fetched.
+_VEGA = "https://cdn.jsdelivr.net/npm/vega@{}/+esm"
 _DIGITS = 6
 #: Pixels that a figure's title and horizontal axis take beside its height.
 _AROUND = 74
@@ -46,13 +48,12 @@ def render_document(
     )
     code = [script_bundle(), interpreter()] if shelf.figures else []
     code += [template_text(name) for name in scripts]
-    themes = {mode: theme(mode) for mode in ("light", "dark")}
     return environment.get_template(template).render(
         **context,
         css=Markup("".join(map(template_text, styles)) + palette_css()),
         policy=policy(code),
         scripts=[Markup(text) for text in code],
-        packed=packed({"figures": shelf.payload(), "themes": themes, **(data or {})}),
+        packed=packed({"figures": shelf.payload(), "dark": recoloured(), **(data or {})}),
         version=importlib.metadata.version("isoloss"),
     )
 
@@ -89,10 +90,13 @@ def embedded(value: Any) -> Any:
 
 @functools.cache
 def script_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one minified script; no end tag in it can end the element around it."""
+    """What draws a compiled figure, of Vega, as one minified script; no end tag in it can end the element around it."""
     import vl_convert
 
-    text = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    source = _VEGA.format(vl_convert.get_vega_version())
+    text = str(
+        vl_convert.javascript_bundle(f'import {{ parse, View }} from "{source}"; window.vega = {{ parse, View }};')
+    )
     return _NOTICE + text.replace("</script", "<\\/script").replace("<!--", "\\x3c!--")
 
 
@@ -125,11 +129,11 @@ class Shelf:
         return {"number": len(self.figures) - 1, "figure": figure, "height": figure.body["height"] + _AROUND}
 
     def payload(self) -> list[dict[str, Any]]:
-        """All figures as the script reads them: a file name, the body, and the data behind it by column."""
+        """All figures as the script reads them: a file name, the Vega body, and the data behind it by column."""
         out = []
         for f in self.figures:
             columns = list(dict.fromkeys(name for row in f.rows for name in row))
             values = [[rounded(row.get(name), _DIGITS) for row in f.rows] for name in columns]
             name = re.sub(r"[^a-z0-9]+", "-", f.title.lower()).strip("-")[:80]
-            out.append({"name": name or f.name, "body": f.body, "columns": columns, "values": values})
+            out.append({"name": name or f.name, "body": f.vega(), "columns": columns, "values": values})
         return out

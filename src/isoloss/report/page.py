@@ -14,17 +14,8 @@ from isoloss.gains.analysis import ArmSummary, StudyResult
 from isoloss.gains.result import Diagnostic, GainCurve, Interval, to_json
 from isoloss.report import checklist, run_rows, tables, words
 from isoloss.report.card import write_card
+from isoloss.report.catalogue import Entry, Index, catalogue, drawn, find_figure
 from isoloss.report.document import Shelf, render_document
-from isoloss.report.figures import (
-    figure_gain,
-    figure_overview,
-    figure_quality,
-    figure_ratios,
-    figure_residuals,
-    figure_slopes,
-    figure_tuning,
-    swept_choices,
-)
 from isoloss.report.figures.canvas import PALETTE
 from isoloss.report.figures.overview import by_size
 from isoloss.report.glossary import TERMS
@@ -71,7 +62,7 @@ def write_page(result: StudyResult, folder: Path) -> Path:
     _write_runs(result.runs, folder / "runs.csv")
     (folder / "gain-curve.svg").unlink(missing_ok=True)
     if result.comparisons:
-        figure = figure_gain(result.comparisons[0], "old", [a.name for a in result.arms])
+        figure = find_figure(result, "gain")
         (folder / "gain-curve.svg").write_text(figure.svg(), encoding="utf-8")
     page = folder / "report.html"
     page.write_text(render_page(result), encoding="utf-8")
@@ -94,17 +85,21 @@ def _write_runs(runs: Iterable[Mapping[str, Any]], path: Path) -> None:
 
 
 def _context(result: StudyResult, shelf: Shelf) -> dict[str, Any]:
-    arms = [a.name for a in result.arms]
-    measures = [tables.measure(c, result.resource) for c in result.comparisons]
+    listed = catalogue(result)
     several = len(result.comparisons) > 1
-    overview = shelf.add(figure_overview(result.comparisons, measures)) if several else None
+    overview = shelf.add(drawn(result, listed[0])) if several else None
     order = by_size(result.comparisons) if several else range(len(result.comparisons))
-    comparisons = [_comparison(result, k, result.comparisons[k], arms, shelf) for k in order]
-    tuning = []
-    for choice in swept_choices(result.trials)[:_MOST_TUNING_CHOICES]:
-        swept = dict.fromkeys(t.arm for t in result.trials if choice in t.values)
-        drawn = [figure_tuning(result.trials, arm, choice, arms, result.direction == "higher") for arm in swept]
-        tuning.append({"title": words.choice_title(choice).capitalize(), "figures": [shelf.add(f) for f in drawn]})
+    comparisons = [
+        _comparison(result, result.comparisons[k], [e for e in listed if e.comparison == k + 1], shelf) for k in order
+    ]
+    sweeps: dict[str, list[Entry]] = {}
+    for entry in listed:
+        if entry.choice is not None:
+            sweeps.setdefault(entry.choice, []).append(entry)
+    tuning = [
+        {"title": words.choice_title(choice).capitalize(), "figures": [shelf.add(drawn(result, e)) for e in entries]}
+        for choice, entries in list(sweeps.items())[:_MOST_TUNING_CHOICES]
+    ]
     diagnostics = _diagnostics(result)
     cautions = sum(len(items) for severity, _, items in diagnostics if severity != "info")
     runs = run_rows.run_rows(result.runs, result.resource)
@@ -160,18 +155,22 @@ def _context(result: StudyResult, shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[str], shelf: Shelf) -> dict[str, Any]:
-    mine = [c for c in result.costs if c.belongs_to(curve)]
+def _comparison(result: StudyResult, curve: GainCurve, listed: list[Entry], shelf: Shelf) -> dict[str, Any]:
+    """One comparison as the template shows it; `listed` are its figures."""
+    has = {e.name: e for e in listed}
+
+    def show(name: str, index: Index = "old") -> dict[str, Any] | None:
+        return shelf.add(drawn(result, has[name], index)) if name in has else None
+
     verdict, read = curve.verdict, Quality.of(result)
     big = words.times(verdict.gain) if verdict.gain is not None else words.span_times(verdict.interval)
     both = verdict.gain is not None and verdict.interval is not None
     at = f"at {words.amount(verdict.at, words.resource_unit(curve.resource))}" if verdict.at is not None else ""
-    slopes, residuals = figure_slopes(curve), figure_residuals(curve, arms, read)
     cautions = dict.fromkeys(d.code for d in curve.diagnostics if d.severity != "info")
     return {
         "curve": curve,
         "sentence": words.plain(verdict.sentence, 1000),
-        "anchor": f"comparison-{number + 1}",
+        "anchor": f"comparison-{listed[0].comparison}",
         "baseline": words.plain(curve.baseline, 40),
         "candidate": words.plain(curve.candidate, 40),
         "measure": tables.measure(curve, result.resource),
@@ -184,22 +183,22 @@ def _comparison(result: StudyResult, number: int, curve: GainCurve, arms: list[s
         else "95% interval",
         "where": f"{at} of {words.plain(curve.baseline, 40)}" if at else "",
         "cautions": [(_anchor(code), meaning(words.plain(code, 60)).title) for code in cautions],
-        "old": shelf.add(figure_gain(curve, "old", arms)),
-        "new": shelf.add(figure_gain(curve, "new", arms)),
+        "old": show("gain"),
+        "new": show("gain", "new"),
         "old_table": tables.gain_table(curve, "old"),
         "new_table": tables.gain_table(curve, "new"),
         "asked": tables.asked_table(curve) if curve.asked else None,
-        "quality": shelf.add(figure_quality(curve, arms, read)),
-        "residuals": shelf.add(residuals) if residuals else None,
+        "quality": show("quality"),
+        "residuals": show("residuals"),
         "rung_table": tables.rung_table(curve.rungs, curve.resource, read),
         "laws": tables.law_table(curve, read) if curve.laws else None,
         "floors": tables.floor_table(curve, read) if curve.floors else None,
-        "slope": shelf.add(slopes) if slopes else None,
+        "slope": show("slope"),
         "slopes": tables.slope_table(curve),
         "slope_notes": tables.slope_notes(curve),
         "crossover": tables.crossover_sentence(curve.crossover, curve.resource),
-        "costs": shelf.add(figure_ratios(mine, arms)) if mine else None,
-        "cost_table": tables.cost_table(mine),
+        "costs": show("ratios"),
+        "cost_table": tables.cost_table([c for c in result.costs if c.belongs_to(curve)]),
     }
 
 

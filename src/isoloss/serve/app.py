@@ -34,7 +34,7 @@ class Server:
     def __init__(self, ledger: Ledger, pages: Pages, every: float = EVERY) -> None:
         self._watcher, self._every, self._pages = Watcher(ledger), every, pages
         self._now = self._watcher.look()
-        self._static = {name: _static(name) for name in ("serve.css", "live.js", "queue.js", "study.js")}
+        self._static = {name: _static(name) for name in ("serve.css", "live.js", "runs.js", "queue.js", "study.js")}
         self._shells = {name: _shell(name) for name in ("queue", "study", "wait")}
         routes = [
             Route("/", partial(self._shown, "queue"), methods=["GET"]),

@@ -28,6 +28,7 @@ def figure(
     comparison: int = 1,
     index: Literal["old", "new"] = "old",
     arm: str | None = None,
+    choice: str | None = None,
     width: str = "single",
     font: str | None = None,
     mode: Literal["light", "dark"] = "light",
@@ -49,7 +50,8 @@ def figure(
         if value not in known:
             raise StudyError(f"{flag} {value}", "unknown", f"known: {', '.join(known)}")
     inches = width_inches(width)
-    found = find_figure(_result(Path(source), ledger), name, comparison=comparison, index=index, arm=arm)
+    result = _result(Path(source), ledger)
+    found = find_figure(result, name, comparison=comparison, index=index, arm=arm, choice=choice)
     drawn = written(found, kind, inches, mode, font)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

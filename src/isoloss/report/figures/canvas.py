@@ -45,6 +45,18 @@ class Figure:
             dressed["autosize"] = {"type": "fit-x", "contains": "padding"}
         return dressed
 
+    def vega(self, mode: str = "light") -> dict[str, Any]:
+        """The figure compiled to Vega for a page, as wide as its element. Dark differs by `recoloured` alone.
+
+        Compiling here and not in the browser halves the time to the first figure. Marks have no words of their own:
+        the page holds one sentence for the whole figure.
+        """
+        import vl_convert
+
+        spec = self.spec("container", mode)
+        del spec["description"]
+        return dict(vl_convert.vegalite_to_vega({**spec, "config": {**spec["config"], "aria": False}}))
+
     def svg(self, width: int = 640, mode: str = "light") -> str:
         """The figure as an SVG document."""
         import vl_convert
@@ -56,6 +68,14 @@ class Figure:
         import vl_convert
 
         return bytes(vl_convert.vegalite_to_png(self.spec(width, mode), scale=scale))
+
+
+def recoloured() -> dict[str, str]:
+    """Every colour of a light figure with the one that it has in the dark."""
+    pairs = [(d["light"], d["dark"]) for d in (_INK, _QUIET, _FAINT, _SURFACE, _ROPE)]
+    pairs += zip(PALETTE["light"], PALETTE["dark"], strict=True)
+    pairs += [(c, _LEVELS["dark"][level]) for level, c in _LEVELS["light"].items()]
+    return dict(pairs)
 
 
 def lean(body: dict[str, Any]) -> dict[str, Any]:

@@ -10,16 +10,12 @@ from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.canvas import Figure, lean
 from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
-from isoloss.report.qualities import Quality
 
 _SHAPES = ("circle", "diamond")
 
 
-def figure_residuals(curve: GainCurve, arms: Sequence[str] = (), read: Quality | None = None) -> Figure | None:
-    """Runs minus law for both arms, in per cent of the law's loss; none where no law was fitted."""
-    import altair as alt
-
-    read = read or Quality()
+def residual_rows(curve: GainCurve) -> Rows:
+    """Every run and rung mean with how far it lies from its arm's law, in per cent; none where no law was fitted."""
     laws = {law.arm: law for law in curve.laws}
     rows: Rows = []
     for r in curve.rungs:
@@ -30,8 +26,14 @@ def figure_residuals(curve: GainCurve, arms: Sequence[str] = (), read: Quality |
             left = _residual(value, law, r.resource)
             if left is not None:
                 rows.append({"arm": words.plain(r.arm), "at": r.resource, "value": left, "mean": mean})
-    if not rows:
-        return None
+    return rows
+
+
+def figure_residuals(curve: GainCurve, arms: Sequence[str] = ()) -> Figure:
+    """Runs minus law for both arms, in per cent of the law's loss. There must be some: `residual_rows`."""
+    import altair as alt
+
+    rows = residual_rows(curve)
     x_seen = [r.resource for r in curve.rungs] + [at for band in curve.law_bands.values() for at in band.at]
     x_domain = axes.padded(axes.positive(x_seen), share=0.03)
     far = 1.12 * max(abs(r["value"]) for r in rows) or 1.0

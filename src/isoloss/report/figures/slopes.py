@@ -32,13 +32,11 @@ def slope_rows(curve: GainCurve) -> Rows:
     return list(kept.values())
 
 
-def figure_slopes(curve: GainCurve) -> Figure | None:
-    """The slopes of one comparison, or none where none is known."""
+def figure_slopes(curve: GainCurve) -> Figure:
+    """The slopes of one comparison. One must be known: `slope_rows`."""
     import altair as alt
 
     found = slope_rows(curve)
-    if not found:
-        return None
     centre = [r["slope"] for r in found]
     reach = max(_LEAST, 1.15 * max(abs(v) for v in axes.finite(centre)))
     wide = max([reach, *(abs(v) for r in found for v in axes.finite([r["low"], r["high"]]))])

@@ -39,21 +39,27 @@ const page = (() => {
     showTip(event, list);
   };
 
-  // Figures: one definition, dressed for light or dark.
+  // Figures: one definition, compiled for light; in the dark its colours are others. Data are left as they are.
+  const DATA = new Set(["values", "domain"]);
+  const recoloured = (v, by, key) => {
+    if (DATA.has(key)) return v;
+    if (Array.isArray(v)) return v.map((inner) => recoloured(inner, by));
+    if (v && typeof v === "object") return Object.fromEntries(Object.entries(v).map(([k, inner]) => [k, recoloured(inner, by, k)]));
+    return typeof v === "string" && Object.hasOwn(by, v) ? by[v] : v;
+  };
   const paint = async (box) => {
-    const { figures, themes } = await data;
-    const config = themes[dark.matches && !printing ? "dark" : "light"];
-    const spec = { ...figures[box.dataset.figure].body, width: "container", autosize: { type: "fit-x", contains: "padding" }, config };
+    const { figures, dark: night } = await data, { body } = figures[box.dataset.figure];
     views.get(box)?.finalize();
     // what stands below stays where it is while the figure is drawn anew, or a click in that moment would miss
     box.style.minHeight = `${box.offsetHeight}px`;
-    // ast, expr: expressions are walked by an interpreter; the page's policy lets no text be evaluated
-    const options = { actions: false, defaultStyle: false, renderer: "svg", tooltip, ast: true, expr: vegaInterpreter.expressionInterpreter };
     // in an element of its own: Vega would write over the words that stand for the figure
     const inside = document.createElement("div");
     inside.setAttribute("aria-hidden", "true");
     box.replaceChildren(inside);
-    const { view } = await vegaEmbed(inside, spec, options);
+    // ast, expr: expressions are walked by an interpreter; the page's policy lets no text be evaluated
+    const flow = vega.parse(dark.matches && !printing ? recoloured(body, night) : body, null, { ast: true });
+    const view = new vega.View(flow, { container: inside, renderer: "svg", hover: true, tooltip, expr: vegaInterpreter.expressionInterpreter });
+    await view.runAsync();
     views.set(box, view);
     box.style.minHeight = "";
     view.addEventListener("click", (_, item) => {
@@ -71,8 +77,13 @@ const page = (() => {
   };
   const once = (box) => painting.get(box) ?? draw(box);
   const boxes = [...document.querySelectorAll(".plot")];
+  // What is in sight at once, what is near it when there is time.
+  const later = window.requestIdleCallback ?? ((f) => setTimeout(f, 50));
   const near = new IntersectionObserver((entries) => {
-    for (const e of entries) if (e.isIntersecting) { near.unobserve(e.target); once(e.target); }
+    for (const { target, isIntersecting, boundingClientRect: at } of entries) if (isIntersecting) {
+      near.unobserve(target);
+      if (at.top < innerHeight && at.bottom > 0) once(target); else later(() => once(target));
+    }
   }, { rootMargin: "600px" });
   boxes.forEach((b) => near.observe(b));
   const redraw = () => Promise.all([...views.keys()].map(draw));
@@ -131,8 +142,9 @@ const page = (() => {
   // New rows for a named table of every figure that has one.
   const feed = async (name, rows) => {
     for (const [number, figure] of (await data).figures.entries()) {
-      if (!(name in (figure.body.datasets ?? {}))) continue;
-      figure.body.datasets[name] = rows;
+      const table = figure.body.data.find((t) => t.name === name);
+      if (!table) continue;
+      table.values = rows;
       figure.values = figure.columns.map((column) => rows.map((row) => row[column] ?? null));
       await views.get(document.getElementById(`figure-${number}`))?.data(name, rows).runAsync();
     }
