@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import RIDGE_PLUGIN, RIDGE_STUDY
-from tests.test_page import AXE, CHROMIUM, WIDTHS, browser, serious_faults, shown, until
+from tests.test_page import AXE, CHROMIUM, browser, serious_faults, shown, until
 from tests.test_serve import Served, start, stop
 
 pytest.importorskip("starlette", reason="pip install 'isoloss[serve]'")
 __all__ = ["browser"]
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="apt-get install chromium")
-SLOW = RIDGE_PLUGIN.replace("n = round(spec.budget)", "__import__('time').sleep(0.15); n = round(spec.budget)")
+SLOW = RIDGE_PLUGIN.replace("n = round(spec.budget)", "__import__('time').sleep(0.1); n = round(spec.budget)")
 SAID = "document.getElementById('said').textContent"
 
 
@@ -26,8 +26,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, P
     """A server on a ledger of two studies: one that has run, and one that is there to be run."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "ridge.py").write_text(SLOW, encoding="utf-8")
-    for name in ("first", "second"):
-        (folder / f"{name}.toml").write_text(RIDGE_STUDY.replace('"ridge"\nq', f'"{name}"\nq'), encoding="utf-8")
+    for name, rungs in (("first", "[16, 64, 256]"), ("second", "[24, 96, 384]")):  # no run of one is the other's
+        text = RIDGE_STUDY.replace('"ridge"\nq', f'"{name}"\nq').replace("[16, 64, 256]", rungs)
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     assert work(folder, "first").wait() == 0
     made = start(folder, "--plugins")
     yield made, folder
@@ -75,11 +76,8 @@ def test_served_pages_fit_and_axe_finds_nothing_serious(browser: Any, served: tu
     study = next(s for s in server.json("/api/queue")["studies"] if s["study"] == "first")["study_id"]
     server.until(f"/study/{study}/report")
     for path in ("", f"study/{study}", f"study/{study}/report"):
-        for width in WIDTHS:
-            with shown(browser, home + path, width, drawn=path.endswith("report"), within=home) as page:
+        for width, scheme in ((1280, "light"), (390, "dark")):
+            with shown(browser, home + path, width, scheme, drawn=path.endswith("report"), within=home) as page:
                 until(page, "document.querySelectorAll('#studies a, #cells td, .plot').length")
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        for scheme in ("light", "dark"):
-            with shown(browser, home + path, scheme=scheme, drawn=path.endswith("report"), within=home) as page:
-                until(page, "document.querySelectorAll('#studies a, #cells td, .plot').length")
                 assert serious_faults(page) == [], path

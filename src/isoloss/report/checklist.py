@@ -55,8 +55,8 @@ def _law(result: StudyResult) -> dict[str, str]:
         f"one E for both where the floor is shared. {_limits(fitted)}"
         if fitted
         else "",
-        "On what does this form rest?": "On experience, not on theory: a power law above a floor has described losses "
-        "against compute (Kaplan et al. 2020, Hoffmann et al. 2022). How well it fits here is under “How sure is the fit?”."
+        "On what does this form rest?": "On experience: losses followed a power law above a floor (Kaplan et al. 2020, "
+        "Hoffmann et al. 2022). How well they do here is under “How sure is the fit?”."
         if fitted
         else "",
         "What does it assume about its variables?": assumed
@@ -123,13 +123,13 @@ def _points(result: StudyResult) -> dict[str, str]:
         "Are checkpoints given?": "No: a run is repeated from its choices and its seed, not from weights."
         if reported
         else "",
-        "How many points does each run give, and which?": "One, its end: points from the middle of a schedule are not used."
+        "How many points does each run give, and which?": "One, its end: no points from the middle of a schedule."
         if reported
         else "",
         "Which metric, on which data?": _sentence(f"{words.plain(result.quality, 40)}{unit}, {better}", on)
         if reported
         else "",
-        "Are metrics changed before the fit (smoothed, interpolated, centred)?": "No: the test quality of each run as evaluated, in runs.csv."
+        "Are metrics changed before the fit?": "No: the test quality of each run as evaluated, in runs.csv."
         if reported
         else "",
     }
@@ -145,14 +145,14 @@ def _fit(result: StudyResult) -> dict[str, str]:
     p = [f.lack_of_fit_p for c in curves for f in c.floors if f.chosen and f.lack_of_fit_p is not None]
     misfit = f"{sum(v < 0.05 for v in p)} of {len(p)} joint fits have a misfit p below 0.05" if p else ""
     return {
-        "Which objective is minimised?": "Squared differences of ln L of rung means, weighted by their inverse variances.",
-        "By which algorithm, with which settings, from where?": "Gauss-Newton in A and α at each floor of a grid, then in the floor; no starts.",
+        "Which objective is minimised?": "Squared differences of ln L of rung means, over their variances.",
+        "By which algorithm, from where?": "Gauss-Newton in A and α at floors of a grid, then in the floor; no starts.",
         "Are all points used?": f"Yes; {said} runs count as misses." if said else "Yes; no run failed or diverged.",
         "How sure is the fit?": _sentence(
             f"{curves[0].level:.0%} intervals from {', '.join(f'{n:,}' for n in draws)} draws of whole runs", misfit
         ),
-        "Is it tested beyond the data?": "No: nothing was run beyond the ladders. What is said of there is marked as extrapolated.",
-        "Are the data and the code of the analysis given?": "Yes: runs.csv and result.json beside this page; isoloss does the analysis.",
+        "Is it tested beyond the data?": "No: nothing was run beyond the ladders; gains there are marked.",
+        "Are data and analysis given?": "Yes: runs.csv and result.json beside this page; isoloss does the analysis.",
     }
 
 

@@ -121,7 +121,7 @@ def _context(result: StudyResult, shelf: Shelf) -> dict[str, Any]:
     ]
     return {
         "study": words.plain(result.study, 120),
-        "question": words.plain(result.question, 600) or "No question was stated.",
+        "question": words.prose(result.question, 600) or "No question was stated.",
         "headline": _headline(result),
         "summary": _summary(result.comparisons),
         "sections": sections,
@@ -270,7 +270,7 @@ def _diagnostics(result: StudyResult) -> list[tuple[str, str, list[dict[str, Any
         for (kind, code), messages in found.items():
             if kind == severity:
                 said = [
-                    (words.plain(text, 1000), "; ".join(dict.fromkeys(p for p in pairs if p)))
+                    (words.prose(text, 1000), "; ".join(dict.fromkeys(p for p in pairs if p)))
                     for text, pairs in messages.items()
                 ]
                 anchor = "" if _anchor(code) in named else _anchor(code)

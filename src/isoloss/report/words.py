@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # words wait for no statistics
 #: What stands where there is no number.
 NOTHING = "–"
 
+_TYPED = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,4})?)e[+-]?\d{1,2}(?![\w.]*\w)")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _RESOURCE_TITLES = {
@@ -277,6 +278,15 @@ def plain(text: object, limit: int | None = None) -> str:
     """
     line = re.sub(r"\s+", " ", visible(text)).strip()
     return line if limit is None or len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def prose(text: object, limit: int | None = None) -> str:
+    """Somebody's sentence as `plain` text, its numbers as people write them.
+
+    >>> prose("worth it at 8e9 to 2.2e+11 FLOPs, run 1e5b")
+    'worth it at 8×10⁹ to 2.2×10¹¹ FLOPs, run 1e5b'
+    """
+    return _TYPED.sub(lambda m: scientific(float(m[0]), len(m[1].replace(".", ""))), plain(text, limit))
 
 
 def visible(text: object) -> str:

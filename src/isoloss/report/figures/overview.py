@@ -15,6 +15,8 @@ from isoloss.report.figures.plane import Axis, Plane
 
 #: A row's height; the page holds this much room for each before the figure is drawn.
 ROW = 36
+_ROOM = 0.42  # of the axis, free at the right for what each row says
+_LONG = 18  # characters of a row's name that fit on one line of a telephone
 _SHAPES = {"gain": "triangle-up", "loss": "triangle-down", "none": "square", "unknown": "circle"}
 _TRENDS = {"grows": "↗ grows", "shrinks": "↘ shrinks", "constant": "→ constant", "unknown": ""}
 
@@ -33,8 +35,8 @@ def figure_overview(curves: Sequence[GainCurve], measures: Sequence[str] = ()) -
     seen = [v for c in curves for v in axes.positive([c.verdict.gain])]
     ends = [e for c in curves for e in axes.positive(c.verdict.interval or ())]
     low, high = axes.reach([0.8, 1.25, *seen], ends)
-    across = (low, high * (high / low) ** 0.3)  # room at the right for what each row says
-    rows = [_row(curves[k], k, measures[k], (low, high)) for k in order]
+    across = (low, high * (high / low) ** _ROOM)
+    rows = [{**_row(curves[k], k, measures[k], (low, high)), "end": across[1]} for k in order]
     names = [str(r["title"]) for r in rows]
     ticks = axes.labelled(axes.log_ticks((low, high), 7, anchor=1.0), lambda v: f"{words.tick(v)}×")
     plane = Plane(Axis(across, ticks, "gain: times less, at equal quality"), Axis((0.0, 1.0), log=False), ())
@@ -43,7 +45,7 @@ def figure_overview(curves: Sequence[GainCurve], measures: Sequence[str] = ()) -
         sort=names,
         scale=alt.Scale(domain=names),
         title=None,
-        axis=alt.Axis(labelLimit=165, labelFontSize=12, grid=False),
+        axis=alt.Axis(labelLimit=165, labelFontSize=12, grid=False, **_in_two_lines(names)),
     )
     tips = [alt.Tooltip(f"{c}:N") for c in ("comparison", "gain", "interval", "at", "level", "trend")]
     ranged = {"x": plane.x("low"), "x2": "high:Q", "y": y}
@@ -65,8 +67,9 @@ def figure_overview(curves: Sequence[GainCurve], measures: Sequence[str] = ()) -
         layers += plane.marks(
             drawn, "point", {**place, "tooltip": tips}, style=level, filled=level != "unknown", **look
         )
-    said = {"x": plane.x("text_at"), "y": y, "text": "text:N"}
-    beside = {"align": "left", "dx": 9}
+    # a column of its own, from the right edge inwards: it is cut at no width
+    said = {"x": plane.x("end"), "y": y, "text": "text:N"}
+    beside = {"align": "right"}
     layers += plane.marks(rows, "text", {**said}, style=["label", "halo"], **beside)
     layers += plane.marks(rows, "text", {**said, "tooltip": tips}, style="label", **beside)
     # the whole row can be pointed at and clicked
@@ -75,6 +78,17 @@ def figure_overview(curves: Sequence[GainCurve], measures: Sequence[str] = ()) -
     title = f"{words.plural(len(curves), 'comparison')}: gains with 95% intervals"
     told = "; ".join(f"{r['comparison']}: {r['gain']} ({r['level']}, {r['trend']})" for r in rows)
     return Figure("overview", title, f"{title}. {told}.", lean(chart.to_dict(validate=False)), _data(curves, order))
+
+
+def _in_two_lines(names: Sequence[str]) -> dict[str, Any]:
+    """An axis whose labels break before "vs" where one would be too long: a telephone has no room beside them."""
+    if max(map(len, names), default=0) <= _LONG:
+        return {}
+    return {
+        "labelExpr": "split(replace(datum.label, ' vs ', '\\nvs '), '\\n')",
+        "labelLineHeight": 14,
+        "labelBaseline": "middle",
+    }
 
 
 def _middle(curve: GainCurve) -> float:
@@ -100,13 +114,12 @@ def _row(curve: GainCurve, number: int, measure: str, inside: axes.Domain) -> di
         "level": {"gain": "a gain", "loss": "a loss", "none": "no gain"}.get(verdict.level, "not settled"),
         "trend": _TRENDS.get(verdict.trend) or "trend not settled",
     }
-    row["text"] = "not known" if known == words.NOTHING else f"{known} {_TRENDS.get(verdict.trend, '')}".strip()
-    row["text_at"] = 1.0
+    row["text"] = "not known" if known == words.NOTHING else f"{known} {_TRENDS.get(verdict.trend, '')[:1]}".strip()
     if verdict.gain is not None and verdict.gain > 0:
-        row["value"] = row["text_at"] = axes.clamp(verdict.gain, inside)
+        row["value"] = axes.clamp(verdict.gain, inside)
     if verdict.interval is not None and not any(map(math.isnan, verdict.interval)):
         low, high = (axes.clamp(end, inside) for end in verdict.interval)
-        row |= {"low": low, "high": high, "text_at": high}
+        row |= {"low": low, "high": high}
         row |= {"open_low": verdict.interval[0] < inside[0], "open_high": verdict.interval[1] > inside[1]}
     return row
 

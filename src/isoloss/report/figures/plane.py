@@ -20,6 +20,10 @@ def palette_order(arms: Iterable[str], *drawn: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(plain, (*arms, *drawn))))
 
 
+#: Baseline and candidate where a figure has both: told apart without colour too.
+ARM_SHAPES = ("circle", "diamond")
+
+
 @dataclass(frozen=True)
 class Axis:
     """One axis: what it spans, whether logarithmic, and its ticks and title as Altair takes them."""

@@ -11,7 +11,7 @@ from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.bands import band_layers, stretches
 from isoloss.report.figures.canvas import Figure, lean
-from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
+from isoloss.report.figures.plane import ARM_SHAPES, Axis, Plane, Rows, palette_order
 from isoloss.report.qualities import Quality
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def figure_quality(curve: GainCurve, arms: Sequence[str] = (), read: Quality | N
     layers: list[alt.Chart] = []
     for arm, band in bands.items():
         layers += band_layers(stretches(band, plane, read), words.plain(arm), plane, hatch=False)
-    layers += _run_layers(curve.rungs, plane, read)
+    layers += _run_layers(curve, plane, read)
     layers += _names(curve, plane, read)
     better = "higher is better" if read.higher else "lower is better"
     quality = words.plain(curve.quality, 40).replace("_", " ")
@@ -66,15 +66,15 @@ def _up_axis(rungs: Sequence[RungSummary], bands: dict[str, Band], read: Quality
     return Axis(domain, axes.linear_axis(domain, 7), log=False)
 
 
-def _run_layers(rungs: Sequence[RungSummary], plane: Plane, read: Quality) -> list[alt.Chart]:
+def _run_layers(curve: GainCurve, plane: Plane, read: Quality) -> list[alt.Chart]:
     import altair as alt
 
     bottom, top = plane.up.domain
     runs: Rows = []
     missed: Rows = []
     means: Rows = []
-    for r in rungs:
-        place = {"arm": words.plain(r.arm), "at": r.resource}
+    for r in curve.rungs:
+        place = {"arm": words.plain(r.arm), "at": r.resource, "shape": ARM_SHAPES[r.arm == curve.candidate]}
         for v in r.values:
             if math.isfinite(v):
                 runs.append({**place, "value": read.shown(v)})
@@ -97,7 +97,7 @@ def _run_layers(rungs: Sequence[RungSummary], plane: Plane, read: Quality) -> li
     return [
         *plane.marks(runs, "point", point, filled=True, size=22, opacity=0.45),
         *plane.marks([m for m in means if "low" in m], "rule", ranged, strokeWidth=2),
-        *plane.marks(means, "point", {**point, "tooltip": tips}, filled=True, size=80, opacity=1),
+        *plane.dots(means, 80, tips),
         *plane.marks(missed, "text", point, text="×", fontSize=18, fontWeight=700),
     ]
 

@@ -9,9 +9,7 @@ from isoloss.gains.result import GainCurve, LawSummary
 from isoloss.report import words
 from isoloss.report.figures import axes
 from isoloss.report.figures.canvas import Figure, lean
-from isoloss.report.figures.plane import Axis, Plane, Rows, palette_order
-
-_SHAPES = ("circle", "diamond")
+from isoloss.report.figures.plane import ARM_SHAPES, Axis, Plane, Rows, palette_order
 
 
 def residual_rows(curve: GainCurve) -> Rows:
@@ -44,7 +42,7 @@ def figure_residuals(curve: GainCurve, arms: Sequence[str] = ()) -> Figure:
     )
     place = {"x": plane.x(), "y": plane.y(), **plane.colour()}
     layers = [*plane.marks([{"value": 0.0}], "rule", {"y": plane.y()}, style="unity")]
-    for arm, shape in zip((curve.baseline, curve.candidate), _SHAPES, strict=True):
+    for arm, shape in zip((curve.baseline, curve.candidate), ARM_SHAPES, strict=True):
         mine = [r for r in rows if r["arm"] == words.plain(arm)]
         layers += plane.marks([r for r in mine if not r["mean"]], "point", place, filled=True, size=20, opacity=0.45)
         layers += plane.marks(

@@ -90,7 +90,7 @@ const page = (() => {
   dark.addEventListener("change", redraw);
   addEventListener("beforeprint", () => {
     printing = true;
-    for (const d of document.querySelectorAll("details.comparison, details.fold")) d.open = true;
+    for (const d of document.querySelectorAll("details.comparison, details.fold, #checklist")) d.open = true;
     near.disconnect();
     boxes.forEach(draw);
   });
