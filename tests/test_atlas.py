@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from isoloss import api
 from isoloss.algorithms.innovation import applies_to, innovations
 from isoloss.cli import app
-from isoloss.errors import TableError, UnknownNameError
+from isoloss.errors import IsolossError, TableError, UnknownNameError
 from isoloss.evidence.cards import Card, FiledCard, checked, of_innovation, read_card
 from isoloss.evidence.claims import TRENDS, claims
 from isoloss.gains.analysis import StudyResult
@@ -139,6 +139,13 @@ def test_a_bad_card_is_one_line_with_file_and_field(results: Path, spoil: Any, s
     with pytest.raises(TableError, match=said) as raised:
         atlas(results=results)
     assert str(path) in str(raised.value) and "\n" not in str(raised.value) and "isoloss report" in str(raised.value)
+
+
+@pytest.mark.parametrize(("field", "said"), [("geometry", "docs/atlas.md"), ("geometri", "did you mean|known: ")])
+def test_a_field_without_innovations_says_what_to_do(results: Path, field: str, said: str) -> None:
+    with pytest.raises(IsolossError, match=said) as raised:
+        atlas(field, results=results)
+    assert "\n" not in str(raised.value) and "--field" in str(raised.value)
 
 
 @pytest.mark.parametrize(

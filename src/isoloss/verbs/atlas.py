@@ -148,21 +148,28 @@ def atlas(
 
 
 def atlas_of(found: Sequence[FiledCard], field: str | None = None, notes: Sequence[str] = ()) -> Atlas:
-    """The atlas of these cards; raises `UnknownNameError` for a `field` of which nothing is known."""
+    """The atlas of these cards; raises `IsolossError` for a `field` that has no innovation yet or is unknown."""
+    from isoloss.algorithms import algorithms
     from isoloss.algorithms.innovation import innovations
     from isoloss.evidence.claims import claims
 
     entries = claims("claims")
     known = {n: innovations.get(n) for n in innovations.names()}
     measured = [c.innovation for f in found for c in f.card.comparisons if c.innovation]
-    fields = {i.field for i in known.values()} | {str(e["field"]) for e in entries.values()}
+    rows = [
+        _row(name, known.get(name), entries.get(name, {}), found)
+        for name in dict.fromkeys([*known, *entries, *measured])
+    ]
+    fields = sorted({row.field for row in rows})
     if field is not None and field not in fields:
-        raise UnknownNameError("--field", "field", field, fields)
-    rows = []
-    for name in dict.fromkeys([*known, *entries, *measured]):
-        row = _row(name, known.get(name), entries.get(name, {}), found)
-        if field is None or row.field == field:
-            rows.append(row)
+        studied = {name.partition("/")[0] for name in algorithms.names()}
+        if field not in studied:
+            raise UnknownNameError("--field", "field", field, {*fields, *studied})
+        remedy = (
+            f"name one in a plug-in with innovation(...), as docs/atlas.md shows; there are some of {', '.join(fields)}"
+        )
+        raise IsolossError(f"--field {field}", "no innovation of it is registered, claimed or measured yet", remedy)
+    rows = [row for row in rows if field in (None, row.field)]
     rows.sort(key=lambda r: (not r.ours, not r.registered, r.year or 0, r.name))
     # studies that share an arm and its copy share their runs too: one check, said once
     checks = {

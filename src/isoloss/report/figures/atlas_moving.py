@@ -23,8 +23,10 @@ _BIN = 0.1  # width of a stack of dots, in ln of the gain
 _SHOWN = list(NAMES.values())
 _PLAIN = {"field": "who", "type": "nominal", "scale": {"domain": _SHOWN}, "legend": None}
 #: The same in every layer of a figure: Vega-Lite merges legends, and warns where they differ.
-_LEGEND = {"title": None, "orient": "bottom", "columns": 1, "symbolOpacity": 1, "symbolType": "circle"}
+_LEGEND = {"title": None, "orient": "bottom", "columns": 1, "symbolOpacity": 1}
 _COLOUR = {**_PLAIN, "legend": _LEGEND}
+#: Sources differ in more than colour.
+_SHAPE = {**_COLOUR, "scale": {"domain": _SHOWN, "range": ["circle", "diamond", "circle"]}}
 _HOLLOW = {"condition": {"test": "datum.region == 'measured'", "value": 1}, "value": 0}
 _TIP = [
     {"field": "title", "type": "nominal", "title": " "},
@@ -115,12 +117,12 @@ def figure_shrink(gains: Rows, domain: axes.Domain) -> Figure:
         {
             "data": {"name": "gains"}, "transform": kept,
             "mark": {"type": "point", "filled": True, "size": 95, "style": "surface", "opacity": 1},
-            "encoding": {"x": _x("gain", domain), "y": y},
+            "encoding": {"x": _x("gain", domain), "y": y, "shape": _SHAPE},
         },
         {
             "data": {"name": "gains"}, "transform": kept,
             "mark": {"type": "point", "filled": False, "size": 95, "strokeWidth": 2, "opacity": 1},
-            "encoding": {"x": _x("gain", domain), "y": y, "color": _COLOUR,
+            "encoding": {"x": _x("gain", domain), "y": y, "color": _COLOUR, "shape": _SHAPE,
                          "fill": _COLOUR,
                          "fillOpacity": {"condition": {"test": "datum.region == 'measured' && datum.stage > 0",
                                                        "value": 1}, "value": 0},

@@ -44,7 +44,7 @@
     const mark = (v, kind, r) => svg.append(node("circle", { cx: x(v), cy: H / 2, r, class: kind }));
     if (row.resource === scale.published) {
       if (row.claimed) mark(row.claimed, "claimed", 5);
-      if (row.later) mark(row.later, "later", 4.5);
+      if (row.later) svg.append(node("path", { d: `M${x(row.later)},${H / 2}m0,-6l6,6l-6,6l-6,-6z`, class: "later" }));
     }
     if (s && s.gain !== null) mark(s.gain, `ours ${s.region}`, 5.5);
     return svg;
@@ -146,7 +146,7 @@
       count += !line.hidden;
       elsewhere += !here;
     }
-    at("shown").textContent = `${count} of ${lines.length} innovations${elsewhere ? `; ${elsewhere} are of another resource` : ""}`;
+    at("shown").textContent = `${count} of ${lines.length} innovations${elsewhere ? `; ${elsewhere} of another resource` : ""}`;
   };
   for (const id of ["filter", "show", "field"]) at(id)?.addEventListener("input", filter);
 
