@@ -153,8 +153,8 @@ async def load(port: int, study: str, viewers: int, seconds: float) -> list[tupl
     return times
 
 
-def main() -> None:
-    """Fill, serve, look, say."""
+def main() -> int:
+    """Fill, serve, look, say; 0 where the bar is met."""
     ask = argparse.ArgumentParser()
     ask.add_argument("--viewers", type=int, default=200)
     ask.add_argument("--runs", type=int, default=100_000)
@@ -200,6 +200,7 @@ def main() -> None:
     p95 = _at([t for _, t, _ in times], 0.95)
     verdict = "met" if p95 < 300 and not bad else "missed"
     print(f"all      {len(times):6} answers, {bad} refused, p95 {p95:.1f} ms, bar 300 ms: {verdict}")
+    return int(verdict != "met")
 
 
 async def _once(port: int, times: list[tuple[str, float, int]]) -> None:
@@ -214,4 +215,4 @@ def _at(values: list[float], share: float) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

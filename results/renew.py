@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from isoloss.analysis import analyse
+from isoloss.gains.analysis import StudyResult
 from isoloss.ledger.table import SCHEMA, RunTable
 from isoloss.report.card import card, card_text
+from isoloss.study import Study
 from isoloss.verbs.studies import open_study
 
 HERE = Path(__file__).parent
@@ -24,18 +27,28 @@ def main() -> None:
     """Every card in turn."""
     for path in sorted(HERE.glob("*/card.json")):
         old = json.loads(path.read_text(encoding="utf-8"))
-        opened = open_study(HERE.parent / old["command"].split()[-1])
-        if opened.study.study_id != old["study_id"]:
+        study = study_of(old)
+        if study.study_id != old["study_id"]:
             print(f"{path.parent.name}: left as it is, for its study has changed since")
             continue
-        table = run_table(next(path.parent.glob("runs.csv*")))
-        machines = dict.fromkeys(table.frame["run_id"], "as recorded")
-        new = card(analyse(opened.study, table, machines=machines))
+        new = card(published(path.parent))
         for mine, again in zip(old["comparisons"], new["comparisons"], strict=True):
             assert headline(mine) == headline(again) or math.isclose(headline(mine), headline(again), rel_tol=1e-9)
             mine["portable"] = again["portable"]
         path.write_text(card_text(old), encoding="utf-8")
         print(f"{path.parent.name}: {len(old['comparisons'])} comparisons, {path.stat().st_size / 1e3:.0f} kB")
+
+
+def study_of(card: dict[str, Any]) -> Study:
+    """The study file that a card's command names, as it is now."""
+    return open_study(HERE.parent / card["command"].split()[-1]).study
+
+
+def published(folder: Path) -> StudyResult:
+    """The study of a folder of results, analysed again from its run table."""
+    table = run_table(next(folder.glob("runs.csv*")))
+    study = study_of(json.loads((folder / "card.json").read_text(encoding="utf-8")))
+    return analyse(study, table, machines=dict.fromkeys(table.frame["run_id"], "as recorded"))
 
 
 def run_table(path: Path) -> RunTable:

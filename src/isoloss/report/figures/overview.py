@@ -87,7 +87,7 @@ def _in_two_lines(names: Sequence[str]) -> dict[str, Any]:
     return {
         "labelExpr": "split(replace(datum.label, ' vs ', '\\nvs '), '\\n')",
         "labelLineHeight": 14,
-        "labelBaseline": "middle",
+        "labelOffset": -7,
     }
 
 
