@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
+from unittest import mock
 
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isoloss import api
 from isoloss.errors import TableError
+from isoloss.ledger import schema, texts
+from isoloss.ledger.digest import canonical_json
+from isoloss.ledger.run_frame import run_frame
 from isoloss.ledger.store import Ledger, new_owner
+from isoloss.ledger.table import SCHEMA
 from isoloss.planning.plan import PlannedRun
 from isoloss.runs import Amount, Outcome, RunSpec
 from tests.test_ledger import run_ridge
@@ -80,3 +89,74 @@ def test_a_gain_is_asked_of_a_ledger(ridge, tmp_path):
     assert api.gain(url, first, second, draws=200, where=chosen).points == curve.points
     with pytest.raises(TableError, match=r"has no study 'rigde'; it holds ridge"):
         api.gain(url, first, second, where=["study=rigde"])
+
+
+def amounts(**bounds):
+    return st.floats(allow_nan=False, **bounds)
+
+
+MEMBERS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b\n'", "c, \u2028"]),
+        st.integers(0, 2),
+        st.sampled_from([1.0, 0.1 + 0.2, 1e-300, 2.0**80 + 2**30]),
+        st.sampled_from(["tune", "report"]),
+        st.sampled_from(["finished", "diverged", "failed", "queued"]),
+        st.sampled_from(CHOICES),
+        st.dictionaries(st.sampled_from(["validation", "test", "other"]), amounts(), max_size=3),
+        st.dictionaries(st.sampled_from(["examples", "joules"]), amounts(min_value=0), max_size=2),
+        st.booleans(),
+    ),
+    max_size=24,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(MEMBERS)
+def test_a_table_read_in_pieces_is_the_one_read_row_by_row(drawn):
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(f"{folder}/l.sqlite")
+        try:
+            expected = fill(ledger, drawn)
+            for study_id, rows in expected.items():
+                for purpose in (None, "tune", "report"):
+                    with mock.patch.object(texts, "PIECE", 3):
+                        frame = ledger.database.read(lambda db, s=study_id, p=purpose: run_frame(db, s, "name", p))
+                    wanted = [row for row in rows if purpose in (None, row["purpose"])]
+                    assert repr(frame.rows(named=True)) == repr(pl.DataFrame(wanted, schema=SCHEMA).rows(named=True))
+        finally:
+            ledger.close()
+
+
+def fill(ledger, drawn):
+    """Members as drawn, most of them of the study "most", and the rows of each study's table."""
+    expected = {"most": [], "few": []}
+    runs, members = [], []
+    for at, (arm, number, rung, purpose, status, choices, qualities, resources, aside) in enumerate(drawn):
+        spec = RunSpec("an algorithm", 1, "t", 1, {}, "examples", rung, None, choices, 10 + at, ("test",))
+        study = "few" if aside and 6 * len(expected["few"]) < at else "most"
+        said = {name: [value, "counted"] for name, value in resources.items()}
+        own = {"run_id": spec.run_id, "status": status, "price": 1.0}
+        open_ = status == "queued"
+        texts_ = {
+            "qualities": None if open_ else canonical_json(qualities),
+            "resources": None if open_ else canonical_json(said),
+        }
+        runs.append({**own, **texts_, "spec": canonical_json(spec.to_dict()), "attempts": 0})
+        cell = {"arm": arm, "round": number, "rung": rung, "purpose": purpose}
+        members.append({**own, **cell, "study_id": study, "position": len(drawn) - at})
+        if not open_:
+            known = {"run_id": spec.run_id, "study": "name", "algorithm": "an algorithm", "task": "t", "status": status}
+            own = {"seed": 10 + at, "cluster": spec.trunk_id or spec.run_id, "choices": canonical_json(choices)}
+            results = {q: qualities.get(q) for q in ("validation", "test")} | resources
+            expected[study].insert(0, {name: (known | cell | own | results).get(name) for name in SCHEMA})
+
+    def work(db):
+        filed = [{"study_id": s, "name": s, "text": "", "path": "", "opened": 0.0} for s in expected]
+        db.execute(schema.studies.insert(), filed)
+        if runs:
+            db.execute(schema.runs.insert(), runs)
+            db.execute(schema.members.insert(), members)
+
+    ledger.database.write(work)
+    return expected

@@ -233,7 +233,7 @@ def _rungs(ladder: Ladder, noise: Noise, arm: int, level: float) -> list[RungSum
             quality=float(np.exp(y)),
             interval=(float(np.exp(y - h)), float(np.exp(y + h))),
             runs=int(n),
-            values=tuple(float(v) for v in values),
+            values=tuple(values.tolist()),
         )
         for x, y, h, n, values in zip(ladder.log_c, ladder.log_q, half, ladder.runs, ladder.values, strict=True)
     ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,14 +57,13 @@ class Ladder:
             clusters=tuple(self.clusters[i] for i in which),
         )
 
-    @property
+    @cached_property
     def trunks(self) -> int:
         """How many clusters have runs on more than one rung: runs branched from one trunk."""
-        if len(self.clusters) < 2:
+        once = [set(c.tolist()) - {""} for c in self.clusters]
+        if len(set().union(*once)) == sum(map(len, once)):
             return 0
-        once = np.concatenate([np.unique(c) for c in self.clusters])
-        names, rungs = np.unique(once, return_counts=True)
-        return int(np.sum((rungs > 1) & (names != "")))
+        return sum(rungs > 1 for rungs in Counter(chain.from_iterable(once)).values())
 
 
 def check_runs(arm: ArmRuns) -> None:

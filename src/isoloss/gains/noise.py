@@ -227,13 +227,13 @@ def _pairing(first: Ladder, second: Ladder, relative: tuple[Array, ...]) -> tupl
     dof = 0
     for i, rung in enumerate(first.rung):
         for j in np.flatnonzero(second.rung == rung):
-            places = [{p: k for k, p in enumerate(a.pairs[m])} for a, m in ((first, i), (second, j))]
-            names = [p for p in first.pairs[i] if p in places[1]]
-            common[i, j] = len(set(names))
-            if len(names) < 2 or len(set(names)) < len(names):
+            places, names = {p: k for k, p in enumerate(second.pairs[j])}, first.pairs[i]
+            here = [k for k, p in enumerate(names) if p in places]
+            common[i, j] = distinct = len({names[k] for k in here})
+            if distinct < 2 or distinct < len(here):
                 continue
-            u = np.log(first.values[i][[places[0][p] for p in names]]) / relative[0][i]
-            v = np.log(second.values[j][[places[1][p] for p in names]]) / relative[1][j]
+            u = np.log(first.values[i][here]) / relative[0][i]
+            v = np.log(second.values[j][[places[names[k]] for k in here]]) / relative[1][j]
             u, v = u - u.mean(), v - v.mean()
             xy, xx, yy, dof = xy + float(u @ v), xx + float(u @ u), yy + float(v @ v), dof + len(names) - 1
     if dof == 0 or xx == 0 or yy == 0:

@@ -265,8 +265,5 @@ def _refuse(
 
 
 def _text(table: ExternalRuns, role: str) -> NDArray[np.str_]:
-    """A column as text, made once for each distinct value."""
-    values = table.frame[table.roles[role]].cast(pl.String).fill_null("")
-    distinct = values.unique()
-    codes = values.cast(pl.Enum(distinct)).to_physical().to_numpy()
-    return np.array(distinct.to_list(), dtype=np.str_)[codes]
+    """A column as text."""
+    return np.array(table.frame[table.roles[role]].cast(pl.String).fill_null("").to_list(), dtype=np.str_)
