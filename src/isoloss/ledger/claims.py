@@ -14,12 +14,15 @@ import uuid
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from isoloss.ledger import schema
 from isoloss.ledger.status import move
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 #: Seconds without a beat after which a driver is dead to others; it beats four times as often.
 LEASE = 60.0
@@ -155,7 +158,13 @@ def _be_known(db: Connection, owner: str) -> None:
     db.execute(insert_new(db, schema.owners).values(owner=owner, beat=0))
 
 
-def insert_new(db: Connection, table: object) -> sqlite.Insert | postgresql.Insert:
+def insert_new(db: Connection, table: Any) -> sqlite.Insert | postgresql.Insert:
     """An insertion into `table` that passes over rows which are there."""
-    insert = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing()  # type: ignore[arg-type]
+    # of the two only the one that is spoken is loaded already; the other would take long
+    if db.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table).on_conflict_do_nothing()
