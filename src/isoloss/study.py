@@ -20,6 +20,8 @@ from isoloss.errors import StudyError, UnknownNameError
 from isoloss.runs import RESOURCES
 
 Number = int | float
+#: Bytes of the longest study file: what its specs hold then fits a record in any ledger or bundle.
+LARGEST = 256 << 10
 Name = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
 
 
@@ -399,6 +401,9 @@ def read_study(path: Path) -> tuple[Study, str]:
         raise StudyError(path, f"is not UTF-8 text (byte {error.start})", "a study is a TOML file") from None
     except OSError as error:
         raise StudyError(path, f"can't be read ({error.strerror})") from None
+    if len(text.encode()) > LARGEST:
+        said = f"holds {len(text.encode()):,} bytes, and a study at most {LARGEST:,}"
+        raise StudyError(path, said, "keep long texts in files of their own, and name those")
     study = parse_study(text, path)
     base = path.resolve().parent
     for plugin in study.plugins:

@@ -17,11 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 from isoloss.errors import printable
 from isoloss.ledger.curve_size import CURVE_BYTES, curve_fault
 from isoloss.ledger.digest import canonical_json, environment_id, record_digest
+from isoloss.ledger.records import TEXT
 from isoloss.ledger.status import ENDED, NO_RECORD, OPEN
 from isoloss.runs import RESOURCES, How, RunSpec
 
-#: Characters of the longest text that a record may hold: a spec, an error, a note.
-TEXT = 1 << 20
 _DIGESTED = (
     "run_id",
     "spec",

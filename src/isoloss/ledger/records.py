@@ -11,6 +11,9 @@ import pyarrow as pa
 from isoloss.ledger.digest import canonical_json, record_digest
 from isoloss.runs import Outcome
 
+#: Characters of the longest text that a record may hold: a spec, an error, a note.
+TEXT = 1 << 20
+
 
 def record_of(run_id: str, spec: str, outcome: Outcome, environment_id: str, ended: float) -> dict[str, Any]:
     """The columns of ``runs`` that the end of a run sets; `spec` is its spec as stored, `ended` seconds since 1970."""
@@ -20,11 +23,11 @@ def record_of(run_id: str, spec: str, outcome: Outcome, environment_id: str, end
         "resources": canonical_json({k: [a.value, a.how] for k, a in outcome.resources.items()}),
         "seconds": canonical_json(dict(outcome.seconds)),
         "environment_id": environment_id,
-        "error": plain_text(outcome.error) or None,
+        "error": remark(outcome.error) or None,
         "ended": ended,
         "curve": pack_curve(outcome.curve),
     }
-    notes = [plain_text(note) for note in outcome.notes]
+    notes = [remark(note) for note in outcome.notes]
     return {**said, "owner": None, "digest": record_digest(run_id=run_id, spec=spec, notes=notes, **said)}
 
 
@@ -35,6 +38,16 @@ def plain_text(text: str) -> str:
     ('a?', True)
     """
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def remark(text: str) -> str:
+    """What a run says of itself, an error or a note: `plain_text`, and no longer than any bundle takes.
+
+    >>> remark("a" * 2_000_000)[-2:], len(remark("a" * 2_000_000)) == TEXT
+    ('a…', True)
+    """
+    text = plain_text(text)
+    return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
 
 
 def pack_curve(curve: Mapping[str, list[float]]) -> bytes:

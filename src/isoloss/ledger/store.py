@@ -163,7 +163,7 @@ class Ledger:
 
     def finish_all(self, ended: Iterable[tuple[str, Outcome, Mapping[str, Any]]]) -> list[bool]:
         """Record runs (id, outcome, environment), all in one transaction; False for each that somebody already had."""
-        from isoloss.ledger.records import plain_text, record_of
+        from isoloss.ledger.records import record_of, remark
 
         ended, now = list(ended), time.time()
         texts = [canonical_json(dict(environment)) for _, _, environment in ended]
@@ -190,8 +190,7 @@ class Ledger:
                 if held[run_id].status in OPEN:
                     rows[run_id] = row
                     notes += [
-                        {"run_id": run_id, "position": i, "text": plain_text(note)}
-                        for i, note in enumerate(outcome.notes)
+                        {"run_id": run_id, "position": i, "text": remark(note)} for i, note in enumerate(outcome.notes)
                     ]
             move_each(db, rows)
             if notes:

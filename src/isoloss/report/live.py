@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
 
-from isoloss.errors import LedgerError
+from isoloss.errors import LedgerError, printable
 from isoloss.report.words import duration
 
 if TYPE_CHECKING:  # the first thing on the screen waits for no database
@@ -79,10 +79,10 @@ class LiveProgress:
         """A run came back."""
         self._done, self._done_flops, self._said = self._done + 1, self._done_flops + price, ""
         if ended.outcome.error and not self._console.is_terminal:  # the table tells of the last
-            said = f"[red]failed[/] {ended.spec.algorithm}: {escape(ended.outcome.error)}"
+            said = f"[red]failed[/] {ended.spec.algorithm}: {escape(printable(ended.outcome.error))}"
             self._console.print(said, highlight=False, soft_wrap=True)
         for note in ended.outcome.notes:
-            self._console.print(f"{ended.spec.algorithm}: {escape(note)}", highlight=False, soft_wrap=True)
+            self._console.print(f"{ended.spec.algorithm}: {escape(printable(note))}", highlight=False, soft_wrap=True)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last > QUIET_SECONDS:
             left = (now - self._began) * (self._flops / self._done_flops - 1) if self._done_flops else None
@@ -96,7 +96,7 @@ class LiveProgress:
 
     def notice(self, line: str) -> None:
         """A line that stays, of the engine, the ledger or a tracker."""
-        self._console.print(escape(line), highlight=False, soft_wrap=True)
+        self._console.print(escape(printable(line)), highlight=False, soft_wrap=True)
 
     def _watch(self, study: Any, ledger: Any) -> None:
         from isoloss.ledger.claims import Vigil

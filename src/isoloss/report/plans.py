@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from isoloss.errors import printable
 from isoloss.ledger.progress import Progress
 from isoloss.report.progress import view
 from isoloss.report.words import duration, number, times
@@ -67,9 +68,9 @@ def print_status(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     console.print(table)
     for row in rows:
         for error in row["errors"]:
-            console.print(f"[red]{escape(row['study'])}[/]: {escape(error)}", highlight=False)
+            console.print(f"[red]{escape(row['study'])}[/]: {escape(printable(error))}", highlight=False)
         for note in row["notes"]:
-            console.print(f"{escape(row['study'])}: {escape(note)}", highlight=False)
+            console.print(f"{escape(row['study'])}: {escape(printable(note))}", highlight=False)
 
 
 def print_look(found: Progress, console: Console) -> None:
