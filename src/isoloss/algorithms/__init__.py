@@ -12,6 +12,9 @@ BUILTIN = {
     "geometry/cnn-augmented": "isoloss.algorithms.geometry.cnn",
     "geometry/p4-cnn": "isoloss.algorithms.geometry.group_cnn",
     "geometry/p4m-cnn": "isoloss.algorithms.geometry.group_cnn",
+    "geometry/plane-cnn": "isoloss.algorithms.geometry.plane_cnn",
+    "geometry/steerable-regular": "isoloss.algorithms.geometry.steerable_cnn",
+    "geometry/steerable-harmonic": "isoloss.algorithms.geometry.steerable_cnn",
     "systems/transformer": "isoloss.algorithms.systems.transformer",
     "vision/cnn": "isoloss.algorithms.vision.cnn",
 }

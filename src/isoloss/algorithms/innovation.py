@@ -20,6 +20,7 @@ from isoloss.registry import filed
 
 #: Modules of this package that file innovations, imported on the first look.
 BUILTIN = (
+    "isoloss.algorithms.geometry.innovations",
     "isoloss.algorithms.language.innovations",
     "isoloss.algorithms.systems.innovations",
     "isoloss.algorithms.vision.innovations",

@@ -11,6 +11,7 @@ BUILTIN = {
     "language/debian": "isoloss.tasks.text.packaged",
     "language/linux": "isoloss.tasks.text.packaged",
     "geometry/rotated-digits": "isoloss.tasks.rotated_digits",
+    "geometry/rotated-mnist": "isoloss.tasks.rotated_mnist",
     "vision/digits": "isoloss.tasks.vision.digits",
     "vision/mnist": "isoloss.tasks.vision.mnist",
     "vision/fashion-mnist": "isoloss.tasks.vision.fashion_mnist",
