@@ -9,6 +9,7 @@ import torch
 
 from isoloss.algorithms import algorithms
 from isoloss.algorithms.innovation import change, innovations
+from isoloss.algorithms.vision.classical import OnComponents
 from isoloss.errors import MissingError, StudyError
 from isoloss.evidence.claims import claims
 from isoloss.execution.timing import smoke_run
@@ -17,6 +18,8 @@ from isoloss.tasks import tasks
 from isoloss.training import flops
 
 ALGORITHMS = algorithms.names()
+#: Fitted by another library in one call: their FLOPs are a formula's, and their curve has one point.
+FITTED = {name for name in ALGORITHMS if issubclass(algorithms.get(name), OnComponents)}
 #: Counted FLOPs may be this far from the formula's.
 TOLERANCE = 0.01
 #: Innovations whose formula is further off at this smallest size, and how far. The gated delta rule's leaves out
@@ -55,6 +58,8 @@ def test_it_finishes_and_beats_a_constant_guess(ran):
 
 
 def test_its_training_loss_falls(ran):
+    if ran[0] in FITTED:
+        pytest.skip("fitted in one call")
     losses = ran[2].curve["train_loss"]
     third = max(len(losses) // 3, 1)
     assert sum(losses[-third:]) < sum(losses[:third])
@@ -62,7 +67,7 @@ def test_its_training_loss_falls(ran):
 
 def test_counted_flops_match_its_own_formula(ran):
     _, _, outcome, formula = ran
-    assert outcome.resources["train_flops"].how == "counted"
+    assert outcome.resources["train_flops"].how == ("analytic" if ran[0] in FITTED else "counted")
     assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=TOLERANCE)
 
 
@@ -95,6 +100,9 @@ def test_resolving_is_idempotent(ran):
 def test_its_resource_vector_is_complete(ran):
     resources = ran[2].resources
     wanted = {"train_flops", "inference_flops", "examples", "parameters", "active_parameters", "steps", "seconds"}
+    if ran[0] in FITTED:
+        assert wanted <= set(resources) <= set(RESOURCES)
+        return
     wanted |= {"six_nd_flops", "peak_memory_bytes", "bytes_moved", "modelled_joules", "utilisation"}
     # parameters, gradients and two states of Adam in float32, and what the backward pass needs beside them
     assert resources["peak_memory_bytes"].value > 4 * 3 * resources["parameters"].value

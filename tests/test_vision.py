@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import shutil
 
@@ -12,10 +13,12 @@ import torch
 from isoloss.algorithms import Rung, algorithms
 from isoloss.algorithms.vision.augment import random_views
 from isoloss.errors import MissingError, StudyError
-from isoloss.runs import StepRule
+from isoloss.execution.timing import smoke_run
+from isoloss.runs import MACHINE_RESOURCES, Context, StepRule
 from isoloss.tasks import tasks
 from isoloss.tasks.vision import fashion_mnist, mnist
 from isoloss.tasks.vision.images import ImageTask
+from isoloss.training.flops import FlopCounter
 
 IMAGES = ["vision/digits", "vision/mnist", "vision/fashion-mnist"]
 
@@ -160,3 +163,91 @@ def test_views_are_crops_inside_the_image_and_mirrored_half_of_the_time():
     # a crop of a share s of the width shows a share s of the ramp
     spread = (never[:, 0, 14, -1] / never[:, 0, 14, 0]).log()
     assert spread.max() <= np.log(6) + 1e-4 and spread.std() > 0.1
+
+
+# ---------------------------------------------------------------- prices
+
+
+@pytest.mark.parametrize("name", ["vision/cnn", "vision/vit", "vision/mlp-mixer"])
+@pytest.mark.parametrize("stem", ["patch", "convolution"])
+def test_an_image_costs_a_forward_pass_what_the_formula_says(name, stem):
+    task, algorithm = tasks.get("vision/fashion-mnist")(), algorithms.get(name)()
+    patches = {} if name == "vision/cnn" else {"patch": 7, "stem": stem}
+    choices = algorithm.Choices(labels=10, steps=1, width=32, **patches)
+    model = algorithm.model(task, choices).eval()
+    with torch.no_grad(), FlopCounter() as counter:
+        model(torch.rand(8, 1, 28, 28))
+    cost = algorithm.cost(task, choices)
+    assert counter.total / 8 == pytest.approx(cost.forward, rel=0.01)
+    assert sum(p.numel() for p in model.parameters()) == cost.parameters
+
+
+def test_a_masked_encoder_costs_a_quarter_and_beit_the_whole():
+    """He et al. 2022: at 75% hidden the encoder's work falls by 3.5 to 4 times and, by its attention, a little more."""
+    task, algorithm = tasks.get("vision/fashion-mnist")(), algorithms.get("vision/mae")()
+    counts = {}
+    for sees in ("visible", "all"):
+        choices = algorithm.Choices(labels=10, steps=1, encoder_sees=sees, pretrain_batch=8)
+        model = algorithm.pretext(task, choices, 1).model
+        order = torch.rand(8, 49).argsort(1)
+        patches = model.encoder.stem.patches(torch.rand(8, 1, 28, 28))
+        with FlopCounter() as counter:
+            model.encoded(patches, order[:, :12], order[:, 12:])
+        counts[sees] = counter.total / 8
+        assert counts[sees] == pytest.approx(algorithm.encoder_cost(task, choices).forward, rel=0.01)
+    assert 3.5 < counts["all"] / counts["visible"] < 6
+    whole = algorithm.supervised.encoding(task, choices).forward
+    assert counts["all"] == pytest.approx(whole, rel=0.02)
+
+
+def test_hidden_pixels_reach_the_encoder_nowhere():
+    task, algorithm = tasks.get("vision/fashion-mnist")(), algorithms.get("vision/mae")()
+    for sees in ("visible", "all"):
+        model = algorithm.pretext(task, algorithm.Choices(labels=10, steps=1, encoder_sees=sees), 1).model
+        order = torch.rand(2, 49).argsort(1)
+        patches = torch.rand(2, 49, 16)
+        other = patches.scatter(1, order[:, 12:].unsqueeze(2).expand(-1, -1, 16), 0.5)
+        assert not torch.equal(patches, other)
+        with torch.no_grad():
+            found = [model.encoded(p, order[:, :12], order[:, 12:]) for p in (patches, other)]
+        assert torch.equal(*found)
+
+
+# ---------------------------------------------------------------- pre-training
+
+
+@pytest.mark.parametrize("name", ["vision/simclr", "vision/mae"])
+def test_a_pre_training_is_shared_by_runs_that_differ_in_labels_and_charged_to_each(name, tmp_path):
+    spec, alone, _ = smoke_run(name, ("test",))
+    algorithm, context = algorithms.get(name)(), Context(cache=tmp_path)
+    task = tasks.get(spec.task)()
+
+    def ran(**changes):
+        changed = dataclasses.replace(spec, choices={**spec.choices, **changes})
+        return algorithm.run(task, changed, context)
+
+    def same(outcome):
+        kept = {k: v for k, v in outcome.resources.items() if k not in MACHINE_RESOURCES}
+        mine = {k: v for k, v in alone.resources.items() if k not in MACHINE_RESOURCES}
+        return outcome.qualities == alone.qualities and outcome.curve == alone.curve and kept == mine
+
+    few = ran(labels=50, lr=0.003)
+    (kept,) = (tmp_path / "encoders").glob("*.pt")
+    whole = ran()
+    assert same(whole) and len(list((tmp_path / "encoders").glob("*.pt"))) == 1
+    borrowed = whole.resources["train_flops"].value - whole.resources["spent_flops"].value
+    choices = algorithm.Choices(**spec.choices)
+    assert borrowed == pytest.approx(choices.pretrain_steps * algorithm.pretext_step_flops(task, choices), rel=0.01)
+    assert few.resources["spent_flops"].value == few.resources["train_flops"].value
+    kept.write_bytes(kept.read_bytes()[:-100])
+    assert same(ran())  # a damaged file is made again
+    ran(pretrain_lr=0.001)
+    assert len(list((tmp_path / "encoders").glob("*.pt"))) == 2
+
+
+def test_pre_training_helps_where_labels_are_few():
+    """A property of the method, on 8x8 digits: contrast beats the same network without it at 20 labels."""
+    few = {"unlabelled": 1000, "pretrain_steps": 150, "pretrain_batch": 64, "augment": "crop"}
+    _, simclr, _ = smoke_run("vision/simclr", ("test",), few, 20)
+    _, plain, _ = smoke_run("vision/cnn", ("test",), {"augment": "crop"}, 20)
+    assert simclr.qualities["test"] < 0.9 * plain.qualities["test"]

@@ -17,6 +17,12 @@ BUILTIN = {
     "geometry/steerable-harmonic": "isoloss.algorithms.geometry.steerable_cnn",
     "systems/transformer": "isoloss.algorithms.systems.transformer",
     "vision/cnn": "isoloss.algorithms.vision.cnn",
+    "vision/vit": "isoloss.algorithms.vision.vit",
+    "vision/mlp-mixer": "isoloss.algorithms.vision.vit",
+    "vision/simclr": "isoloss.algorithms.vision.simclr",
+    "vision/mae": "isoloss.algorithms.vision.mae",
+    "vision/pca-logistic": "isoloss.algorithms.vision.classical",
+    "vision/label-spreading": "isoloss.algorithms.vision.classical",
 }
 
 algorithms: Registry[Algorithm] = Registry("algorithm", BUILTIN, "isoloss.algorithms")

@@ -9,3 +9,30 @@ innovation(
     source="Simard, Steinkraus & Platt 2003, ICDAR; Krizhevsky, Sutskever & Hinton 2012",
     old={"augment": "none"}, new={"augment": "crop"},
 )  # fmt: skip
+
+innovation(
+    "vit", field="vision", title="Vision Transformer over a convolutional network", year=2020,
+    source="Dosovitskiy et al. 2021, arXiv 2010.11929",
+    old={"algorithm": "vision/cnn"}, new={"algorithm": "vision/vit"},
+)  # fmt: skip
+innovation(
+    "convolutional-stem", field="vision", title="convolutions in place of a Transformer's patches", year=2021,
+    source="Xiao et al. 2021, arXiv 2106.14881",
+    old={"stem": "patch"}, new={"stem": "convolution"},
+)  # fmt: skip
+innovation(
+    "mlp-mixer", field="vision", title="dense layers over patches in place of attention (MLP-Mixer)", year=2021,
+    source="Tolstikhin et al. 2021, arXiv 2105.01601",
+    old={"algorithm": "vision/vit"}, new={"algorithm": "vision/mlp-mixer"},
+)  # fmt: skip
+
+innovation(
+    "simclr", field="vision", title="pre-training by contrast of two views (SimCLR)", year=2020,
+    source="Chen, Kornblith, Norouzi & Hinton 2020, arXiv 2002.05709",
+    old={"algorithm": "vision/cnn"}, new={"algorithm": "vision/simclr"},
+)  # fmt: skip
+innovation(
+    "mae", field="vision", title="pre-training on hidden patches (masked autoencoder)", year=2021,
+    source="He et al. 2022, arXiv 2111.06377",
+    old={"algorithm": "vision/vit"}, new={"algorithm": "vision/mae"},
+)  # fmt: skip
