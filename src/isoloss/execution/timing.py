@@ -25,7 +25,7 @@ def smoke_run(
     algorithm = algorithms.get(name)()
     smoke = dict(algorithm.card.smoke)
     task_class = tasks.get(smoke["task"])
-    task = task_class(task_class.Options())
+    task = task_class(task_class.Options(**smoke.get("options", {})))
     task.prepare()
     rule = StepRule(**smoke["step_rule"]) if smoke.get("step_rule") else None
     rung = Rung(smoke["resource"], float(budget or smoke["budget"]), rule)

@@ -15,6 +15,8 @@ BUILTIN = {
     "vision/digits": "isoloss.tasks.vision.digits",
     "vision/mnist": "isoloss.tasks.vision.mnist",
     "vision/fashion-mnist": "isoloss.tasks.vision.fashion_mnist",
+    "vision/glyphs": "isoloss.tasks.vision.glyphs",
+    "vision/new-classes": "isoloss.tasks.vision.new_classes",
 }
 
 tasks: Registry[Task] = Registry("task", BUILTIN, "isoloss.tasks")

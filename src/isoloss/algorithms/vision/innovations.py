@@ -36,3 +36,19 @@ innovation(
     source="He et al. 2022, arXiv 2111.06377",
     old={"algorithm": "vision/vit"}, new={"algorithm": "vision/mae"},
 )  # fmt: skip
+
+innovation(
+    "bag-of-words", field="vision", title="words of a caption predicted as a set, not in order", year=2015,
+    source="Joulin et al. 2015, arXiv 1511.02251; as a step to CLIP: Radford et al. 2021, arXiv 2103.00020, figure 2",
+    old={"algorithm": "vision/captioning"}, new={"algorithm": "vision/bag-of-words"},
+)  # fmt: skip
+innovation(
+    "clip", field="vision", title="contrast of images with texts over prediction of words (CLIP)", year=2021,
+    source="Radford et al. 2021, arXiv 2103.00020, figure 2",
+    old={"algorithm": "vision/bag-of-words"}, new={"algorithm": "vision/contrastive"},
+)  # fmt: skip
+innovation(
+    "clip-over-captioning", field="vision", title="contrast of images with texts over captioning", year=2021,
+    source="Radford et al. 2021, arXiv 2103.00020, figure 2",
+    old={"algorithm": "vision/captioning"}, new={"algorithm": "vision/contrastive"},
+)  # fmt: skip

@@ -37,13 +37,13 @@ class ImageTask(Task):
     example = "image"
     trivial_quality = 0.9
     resources: ClassVar[tuple[str, ...]] = ("labels", "train_flops", "examples")
-    pixels: ClassVar[int]
-    classes: ClassVar[int] = 10
-    sizes: ClassVar[Mapping[str, int]]
-    white: ClassVar[int] = 255
-    mirrors: ClassVar[bool] = False
+    pixels: int
+    classes: int = 10
+    sizes: Mapping[str, int]
+    white: int = 255
+    mirrors: bool = False
     #: SHA-256 of the data, first 16 digits.
-    digest: ClassVar[str]
+    digest: str
 
     @abc.abstractmethod
     def stored(self, split: Split) -> tuple[Greys, Labels]:
