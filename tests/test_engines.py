@@ -152,15 +152,50 @@ def test_stopped_in_the_middle_it_leaves_no_process_and_goes_on_later(trouble, t
         ledger.open_study(opened.study, opened.text, str(trouble))
         drive(opened.study, ledger, engine, opened.plugins)
     engine.stop()  # a second time nothing is left to do
-    for line in log.read_text().splitlines():
-        pid = line.split()[1]
-        status = Path(f"/proc/{pid}/stat")
-        deadline = time.monotonic() + 20
-        while status.exists() and " Z " not in status.read_text() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not status.exists() or " Z " in status.read_text()
+    assert not workers_left(log)
     (tmp_path / "last").unlink()
     assert table(trouble, tmp_path, name).equals(undisturbed)
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "local"])  # local: tests/test_resume.py
+def test_ctrl_c_twice_on_the_command_line_ends_it_at_once(trouble, tmp_path, undisturbed, name):
+    (tmp_path / "last").touch()
+    log, ledger = tmp_path / "began", tmp_path / f"{name}.sqlite"
+    options = [word for key, value in SMALL[name].items() for word in ("--engine-option", f"{key}={value}")]
+    where = ["--ledger", str(ledger), "--out", str(tmp_path / "reports"), "--engine", name, "--workers", str(WORKERS)]
+    words = [sys.executable, "-m", "isoloss", "run", str(trouble), *where, *options]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as driver:
+        deadline = time.monotonic() + 120
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        driver.send_signal(signal.SIGINT)
+        time.sleep(2)  # two signals within one of Ray's waits are one to Python
+        driver.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, said = driver.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert driver.returncode in (-signal.SIGINT, 130), "by the second signal, unless it was through with the first"
+    assert b"Traceback" not in said, said.decode()
+    if name == "ray":  # Slurm's jobs outlive a driver that could not cancel them, and are taken over below
+        assert not workers_left(log)
+    (tmp_path / "last").unlink()
+    assert table(trouble, tmp_path, name).equals(undisturbed)
+
+
+def workers_left(log: Path) -> list[str]:
+    """Process ids of workers that began a run and outlive what stopped them by 20 s."""
+    found = [line.split()[1] for line in log.read_text().splitlines()]
+    deadline = time.monotonic() + 20
+    while (left := [pid for pid in found if _lives(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def _lives(pid: str) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_options_are_checked_by_name_and_value():

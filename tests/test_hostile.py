@@ -11,7 +11,10 @@ import polars as pl
 import pytest
 
 from isoloss import api, cli
-from isoloss.errors import IsolossError, TableError
+from isoloss.errors import IsolossError, StudyError, TableError
+from isoloss.ledger.records import TEXT
+from isoloss.study import LARGEST
+from tests.test_ledger import run_ridge
 
 TRUTH = {"adamw": 1.0, "muon": 2.0}
 
@@ -247,3 +250,36 @@ def test_a_tracker_prefix_stays_out_of_sentences(tmp_path):
     )
     found = api.gain(path, "adamw", "muon", draws=200)
     assert "summary" not in found.verdict.sentence and "training FLOPs" in found.verdict.sentence
+
+
+LOUD = """
+_run = Ridge.run
+def run(self, task, spec, context):
+    if spec.budget == 64:
+        raise ValueError("\\x1b[31m[red]" * 2**17)
+    notes = ("<b>\\x1b[2J\\u202e" * 2**18,) if spec.budget == 256 else ()
+    return dataclasses.replace(_run(self, task, spec, context), notes=notes)
+Ridge.run = run
+"""
+
+
+def test_a_megabyte_that_a_run_says_is_kept_moved_and_shown_in_a_line(ridge, tmp_path, capsys, monkeypatch):
+    plugin = ridge.with_suffix(".py")
+    plugin.write_text(f"import dataclasses\n{plugin.read_text()}{LOUD}")
+    url, moved, bundle = (str(tmp_path / name) for name in ("l.sqlite", "moved.sqlite", "bundle"))
+    run_ridge(api.open_study(ridge), url)
+    code, out, err = ran(capsys, monkeypatch, "status", "--ledger", url, width=10_000)
+    assert code == 0 and not err and max(map(len, out.splitlines())) < 1100
+    assert all(line.isprintable() for line in out.splitlines())
+    api.export_bundle(bundle, ledger=url)
+    (taken,) = api.import_bundles([bundle], ledger=moved)
+    assert taken["new"] == taken["records"] > 0 and not api.verify(moved)["faults"]
+    (said,), (kept,) = api.status(ledger=url), api.status(ledger=moved)
+    assert said["notes"] == kept["notes"] and said["errors"] == kept["errors"]
+    assert [len(note) for note in kept["notes"]] == [TEXT]
+
+
+def test_a_study_file_that_no_ledger_could_hold_is_refused(ridge):
+    ridge.write_text(f"{ridge.read_text()}\n# {'y' * LARGEST}")
+    with pytest.raises(StudyError, match=r"ridge\.toml: holds 26\d,\d{3} bytes, and a study at most 262,144; keep"):
+        api.open_study(ridge)

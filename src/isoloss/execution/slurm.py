@@ -10,8 +10,8 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,8 @@ class SlurmEngine:
             write(state / "job.json", pack_job(job))
             works.append(SlurmJob(str(state), self._plugins, self._asked.device))
         try:
-            sent = self._executor.submit_array(works)
+            with _unheard() if self._options.cluster == "local" else nullcontext():
+                sent = self._executor.submit_array(works)
         except Exception as error:  # sbatch's own words, in submitit's own exception
             said = " ".join(str(error).split())[-300:]
             raise IsolossError("sbatch", said, "check --engine-option") from None
@@ -277,3 +278,17 @@ def _number(state: Path) -> str:
         return (state / NUMBER).read_text()
     except OSError:  # never submitted
         return ""
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Processes that start within it have no standard error: of a local job's, to which all that Ctrl-C brings is a
+    traceback of submitit's own. What the job itself says goes to its log."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
