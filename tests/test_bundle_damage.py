@@ -7,12 +7,15 @@ import random
 import re
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+import subprocess
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from isoloss import api
 from isoloss.errors import IsolossError, LedgerError
+from isoloss.ledger.importers import load
 from isoloss.ledger.store import Ledger
 from isoloss.planning.propose import propose
 from isoloss.runs import Outcome
@@ -69,6 +72,15 @@ def test_an_untouched_ledger_verifies(ledger):
         ("UPDATE runs SET status = 'queued' WHERE run_id = '{}'", "run", "is queued and has curve, digest"),
         ("UPDATE members SET status = 'failed' WHERE run_id = '{}'", "run", "is finished, but failed as a member"),
         ("UPDATE members SET price = NULL WHERE run_id = '{}'", "run", "has its price 0 times"),
+        ("UPDATE members SET rung = 999 WHERE run_id = '{}'", "run", "has no place as a member"),
+        (
+            "UPDATE members SET rung = 320 - rung WHERE run_id = '{}'",
+            "run",
+            "another budget than its rung|has no place",
+        ),
+        ("UPDATE members SET arm = arm || 'x' WHERE run_id = '{}'", "run", "has no place as a member"),
+        ("UPDATE members SET purpose = 'tune' WHERE purpose = 'report'", "run", "was not trained to tune"),
+        ("UPDATE members SET purpose = 'report' WHERE run_id = '{}'", "run", "was not trained to report"),
         ("INSERT INTO notes VALUES ('{}', 0, 'never said')", "run", "does not match its digest"),
         ("DELETE FROM runs WHERE run_id = '{}'", "run", "is missing, and 1 study's member of it are there"),
         ("UPDATE environments SET data = '{{}}'", "environment", "does not match its id"),
@@ -92,6 +104,53 @@ def test_a_ledger_is_rescued_whole_where_nothing_is_lost(ledger, tmp_path):
     assert api.verify(str(tmp_path / "new.sqlite"))["faults"] == []
     old, new = (files(exported(p, f"{p}.bundle")) for p in (ledger, tmp_path / "new.sqlite"))
     assert old == new
+
+
+def test_runs_whose_environment_is_damaged_are_rescued_without_it(ledger, tmp_path):
+    columns = "SELECT run_id, status, qualities, resources, curve FROM runs ORDER BY run_id"
+    with closing(sqlite3.connect(ledger)) as db:
+        before = db.execute(columns).fetchall()
+        (with_one,) = db.execute("SELECT count(environment_id) FROM runs").fetchone()
+    sql(ledger, "UPDATE environments SET data = data || ' '")
+    done = api.rescue(ledger, tmp_path / "new.sqlite")
+    assert (done["runs"], done["ended"], done["refused"]) == (45, 44, 0)  # one waits
+    assert api.verify(str(tmp_path / "new.sqlite"))["faults"] == []
+    with closing(sqlite3.connect(tmp_path / "new.sqlite")) as db:
+        assert db.execute(columns).fetchall() == before
+        said = db.execute("SELECT count(*) FROM notes WHERE text LIKE '%was lost in a damaged ledger'").fetchone()
+    assert said == (with_one,) and with_one > 30
+
+
+def test_a_ledger_in_a_folder_that_is_not_writable_is_read(ledger, ridge, tmp_path):
+    folder = tmp_path / "sealed"
+    folder.mkdir()
+    shutil.copy(ledger, folder / "l.sqlite")
+    told, sealed = api.status(ledger=str(ledger)), str(folder / "l.sqlite")
+    with _not_writable(folder):
+        assert api.status(ledger=sealed) == told
+        assert api.verify(sealed)["faults"] == []
+        assert files(exported(Path(sealed), tmp_path / "b")) == files(exported(ledger, tmp_path / "c"))
+        assert load(Path(sealed), chosen=["study=ridge"]).frame.height > 0
+        for change in (lambda: api.prune(["ridge"], ledger=sealed, yes=True), lambda: api.run(ridge, ledger=sealed)):
+            with pytest.raises(LedgerError, match="can't be opened for writing"):
+                change()
+    assert api.verify(sealed) == {"name": sealed, "runs": 45, "faults": []}
+
+
+@contextmanager
+def _not_writable(folder):
+    """A folder of a read-only file system where that can be mounted, as root must; else one without the permission."""
+    ways = (["mount", "--bind", folder, folder], ["mount", "-o", "remount,ro,bind", folder])
+    mounted = [subprocess.run(way, capture_output=True).returncode == 0 for way in ways]
+    folder.chmod(0o555) if not all(mounted) else None
+    try:
+        if os.access(folder, os.W_OK):
+            pytest.skip("no folder can be made read-only for this user")
+        yield
+    finally:
+        if mounted[0]:
+            subprocess.run(["umount", folder], check=True)
+        folder.chmod(0o755)
 
 
 def test_an_upgraded_ledger_is_rescued_too(ledger, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from fuzz.pool import fuzz
 from fuzz.targets import TARGETS
+from isoloss import api
 from isoloss.errors import LONGEST, IsolossError, LedgerError, TableError, printable
 from isoloss.ledger.connection import shown_name
 from isoloss.ledger.importers import load
@@ -97,6 +98,26 @@ def test_a_spoilt_file_of_a_tracker_is_named(tmp_path, name, spoilt):
 )
 def test_a_mistyped_url_shows_no_password(name, shown):
     assert shown_name(name) == shown
+
+
+@pytest.mark.parametrize("word", ["s3cret", "s3@cret", "s3/cr@t", "s3:cr@t", "s3#/?cret"])
+@pytest.mark.parametrize("start", ["postgresql://", "postgresql+psycopg://", "postgres:/", "postgresql:"])
+def test_a_url_in_any_place_shows_no_password(word, start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url, whole = f"{start}ada:{word}@nowhere.invalid/runs", str(tmp_path / "l.sqlite")
+    Ledger(whole).close()
+    places = (
+        lambda: api.status(ledger=url),
+        lambda: api.gain(url, "a", "b"),
+        lambda: api.run(url),
+        lambda: api.prune([url], ledger=whole),
+        lambda: api.rescue(url, "new.sqlite"),
+        lambda: api.import_bundles([url], ledger=whole),
+    )
+    for place in places:
+        with pytest.raises(IsolossError) as said:
+            place()
+        assert not any(part in str(said.value) for part in (word, "ada:", "cret", "cr@t", "@t")), said.value
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "pyproject.toml/l.sqlite"])

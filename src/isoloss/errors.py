@@ -7,12 +7,17 @@ The command line prints exactly that line and exits with code 2. Anything else t
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 #: Characters of the longest message; of a longer one the middle is left out.
 LONGEST = 1000
+#: User and password of a URL, however mistyped: all up to the last `@` of what starts as one of PostgreSQL's.
+_CREDENTIALS = re.compile(
+    r"(?i)\b(?:(postgres[\w+]*:/{0,2})(?!USER\b)\S*@|([a-z][a-z0-9+.-]*:/{1,2})[^\s/@:]*:[^\s/]*@)"
+)
 
 
 def printable(text: str, longest: int = LONGEST) -> str:
@@ -33,6 +38,15 @@ def printable(text: str, longest: int = LONGEST) -> str:
     return line
 
 
+def without_credentials(text: str) -> str:
+    """`text` without the user and the password of any URL in it, also where they stand in the wrong place.
+
+    >>> without_credentials("unknown study 'postgresql://ada:s3/cr@t@db.example/runs'")
+    "unknown study 'postgresql://...@db.example/runs'"
+    """
+    return _CREDENTIALS.sub(lambda found: f"{found[1] or found[2]}...@", text)
+
+
 class IsolossError(Exception):
     """A fault of input or surroundings, said in one line: ``where: what; remedy``.
 
@@ -41,8 +55,8 @@ class IsolossError(Exception):
     """
 
     def __init__(self, where: object, what: str, remedy: str = "") -> None:
-        self.where, self.what, self.remedy = str(where), what, remedy
-        line = f"{self.where}: {what}" + (f"; {remedy}" if remedy else "")
+        self.where, self.what, self.remedy = map(without_credentials, (str(where), what, remedy))
+        line = f"{self.where}: {self.what}" + (f"; {self.remedy}" if remedy else "")
         super().__init__(printable(line))
 
     def __reduce__(self) -> tuple[Any, ...]:

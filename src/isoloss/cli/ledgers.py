@@ -165,13 +165,16 @@ def verify(
     what: Annotated[
         str | None, typer.Argument(help="A ledger (file or URL) or a bundle. Default: the ledger.", show_default=False)
     ] = None,
+    ledger: LedgerFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Name every altered record of a ledger or bundle: run id and what does not match. Exit code 1 if there is one."""
     from isoloss import api
 
+    if what and ledger:
+        raise IsolossError("--ledger", f"is given, and {what} too", "verify one at a time")
     with _bar() as told:
-        done = api.verify(what, told=told)
+        done = api.verify(what or ledger, told=told)
     if as_json:
         print_json(done)
     else:
@@ -204,9 +207,8 @@ def rescue(
         print_json(done)
         return
     _line(f"{done['out']}: {done['runs']:,} of {done['known']:,} runs saved, {done['ended']:,} with their records")
-    _line(
-        f"{done['studies']:,} studies, {done['members']:,} places of runs in them; {done['refused']:,} runs are damaged"
-    )
+    places = f"{_studies(done['studies'])}, {_count(done['members'], 'place')} of runs"
+    _line(f"{places}; {done['refused']:,} of the runs are damaged")
     _line(f"The damaged file is copied to {done['backup']}. What is missing is trained again by isoloss run.", "dim")
 
 

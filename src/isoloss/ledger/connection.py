@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import sqlite3
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -22,7 +24,7 @@ T = TypeVar("T")
 PATIENCE = 120.0
 _KINDS = "a ledger is a file, or postgresql://USER:PASSWORD@HOST/DATABASE"
 #: What looks like a user and a password.
-_WORD = re.compile(r"[^/\s:@]{0,99}:[^\s@]{1,199}@")
+_WORD = re.compile(r"[^/\s:@]{0,99}:\S{1,199}@")
 #: SQLSTATEs of a transaction that may simply be repeated: a deadlock, a conflict of two.
 _AGAIN = frozenset({"40P01", "40001"})
 
@@ -57,13 +59,15 @@ class Database:
     """
 
     def __init__(self, ledger: str, *, create: bool, read_only: bool = False) -> None:
-        self.read_only = read_only
         self.name = shown_name(ledger)
         #: Told, in a sentence, that the server is waited for.
         self.tell: Callable[[str], None] = lambda said: None
         url = _url_of(ledger, create)
         self.file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
-        told = ("host", "port", "connect_timeout")
+        if self.file is not None and not create and is_sealed(self.file):
+            url, read_only = _sealed(self.file), True
+        self.read_only = read_only
+        told = ("host", "port", "connect_timeout", "sslmode", "mode", "immutable", "uri")
         words = (str(word) for key, word in url.query.items() if key not in told)
         self._secrets = {secret for secret in (url.password, url.username, *words) if secret}
         try:
@@ -193,6 +197,8 @@ def _url_of(ledger: str, create: bool) -> URL:
         try:
             url = make_url(ledger)
             backend = url.get_backend_name()
+            if "@" in (url.host or ""):  # the end of a password
+                raise ValueError
         except (ArgumentError, ValueError):
             raise LedgerError(shown_name(ledger), "is not a URL", f"{_KINDS}; write '@' in a word as %40") from None
         if backend in ("postgresql", "postgres"):
@@ -212,10 +218,21 @@ def _url_of(ledger: str, create: bool) -> URL:
     if not ledger or path.is_dir():
         raise LedgerError(ledger or "--ledger", "is a folder, not a ledger", "name a file")
     if not path.exists() and not create:
-        raise LedgerError(ledger, "no such ledger", "run a study first, or name one with --ledger")
+        raise LedgerError(shown_name(ledger), "no such ledger", "run a study first, or name one with --ledger")
     if not path.parent.exists():
-        raise LedgerError(ledger, "its folder does not exist", f"mkdir -p {path.parent}")
+        raise LedgerError(shown_name(ledger), "its folder does not exist", f"mkdir -p {path.parent}")
     return URL.create("sqlite", database=str(path))
+
+
+def is_sealed(file: Path) -> bool:
+    """Whether a ledger lies where nobody can write beside it, as SQLite must even to read one that is in use."""
+    return file.exists() and not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
+
+
+def _sealed(file: Path) -> URL:
+    """The file read as it lies, without locks: nobody changes it."""
+    told = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=f"file:{quote(str(file))}", query=told)
 
 
 def _away(error: DBAPIError) -> bool:

@@ -21,7 +21,8 @@ from isoloss.ledger.records import TEXT
 from isoloss.ledger.status import ENDED, NO_RECORD, OPEN
 from isoloss.runs import RESOURCES, How, RunSpec
 
-_DIGESTED = (
+#: The columns of a run that enter its digest.
+DIGESTED = (
     "run_id",
     "spec",
     "status",
@@ -68,7 +69,7 @@ def run_faults(row: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
         return [*found, *([f"is {row['status']} and has {', '.join(held)}"] if held else [])]
     if row["status"] not in ENDED:
         return [*found, f"its status is '{printable(str(row['status']), 40)}'"]
-    if record_digest(**{k: row[k] for k in _DIGESTED}, notes=notes) != row["digest"]:
+    if record_digest(**{k: row[k] for k in DIGESTED}, notes=notes) != row["digest"]:
         return [*found, "its record does not match its digest"]
     return found + _value_faults(row)
 
@@ -93,11 +94,6 @@ def environment_faults(of: str, data: str) -> list[str]:
     except ValidationError:
         return ["its text is no JSON object"]
     return []
-
-
-def study_faults(study_id: str, name: str, text: str) -> list[str]:
-    """What is wrong with a study that is filed as `study_id`."""
-    return [] if study_of(study_id, name, text) is not None else ["its text is not that of the study it is filed as"]
 
 
 def study_of(study_id: str, name: str, text: str) -> Any:

@@ -15,7 +15,8 @@ from typing import Any
 from isoloss.errors import LedgerError
 from isoloss.ledger import schema
 from isoloss.ledger.bundle.merge import Page, member_fault, merge_environments, merge_members, merge_runs, merge_studies
-from isoloss.ledger.record_check import environment_faults, run_faults, study_of
+from isoloss.ledger.digest import record_digest
+from isoloss.ledger.record_check import DIGESTED, environment_faults, run_faults, study_of
 from isoloss.ledger.sqlite_pages import Pages, Row
 from isoloss.ledger.status import ENDED, OPEN
 from isoloss.ledger.store import Ledger
@@ -83,14 +84,17 @@ def rescue(ledger: Path, out: Path, told: Callable[[str], None] = lambda said: N
 def _back_up(ledger: Path) -> Path:
     taken = (ledger.with_name(f"{ledger.name}.damaged{k}") for k in ("", *(f"-{i}" for i in range(2, 1000))))
     backup = next(path for path in taken if not path.exists())
+    copies = {ledger.with_name(ledger.name + end): backup.with_name(backup.name + end) for end in ("", "-wal")}
     try:
-        for end in ("", "-wal"):
-            source = ledger.with_name(ledger.name + end)
+        for source, copy in copies.items():
             if source.exists():
-                shutil.copy2(source, backup.with_name(backup.name + end))
+                shutil.copy2(source, copy)
     except OSError as error:
+        for copy in copies.values():
+            with suppress(OSError):
+                copy.unlink()
         raise LedgerError(
-            backup, f"the copy can't be made ({error.strerror})", "free space beside the ledger"
+            backup, f"the copy can't be made ({error.strerror})", "free space, or copy the ledger where there is some"
         ) from None
     return backup
 
@@ -140,6 +144,8 @@ class _Found:
                     run |= {"status": "queued"}
                 if not self._holds(run, notes):
                     continue
+                if run["environment_id"] not in (None, *self.environments):
+                    run, notes = _without_environment(run, notes)
                 if row[0] not in good or good[row[0]][0]["status"] in OPEN:
                     good[row[0]] = (run, notes)
                 break
@@ -147,8 +153,7 @@ class _Found:
 
     def _holds(self, run: Mapping[str, Any], notes: list[str]) -> bool:
         try:
-            known = run["environment_id"] is None or run["environment_id"] in self.environments
-            return known and not run_faults(run, notes)
+            return not run_faults(run, notes)
         except (TypeError, AttributeError):  # a value of another kind than its column's
             return False
 
@@ -160,6 +165,13 @@ class _Found:
                 if not member_fault(row, self._read, ids):
                     held[row["study_id"], row["arm"], row["run_id"]] = row
         return list(held.values())
+
+
+def _without_environment(run: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """A record whose digest held, but whose environment is lost: the rest of it, a note of that, and a new digest."""
+    notes = [*notes, f"its environment {run['environment_id']} was lost in a damaged ledger"]
+    run = run | {"environment_id": None}
+    return run | {"digest": record_digest(**{k: run[k] for k in DIGESTED}, notes=notes)}, notes
 
 
 def _write(store: Ledger, found: _Found, runs: Mapping[str, tuple[dict[str, Any], list[str]]]) -> int:

@@ -1,11 +1,13 @@
 """Every altered record of a ledger, named: what `isoloss verify` finds.
 
 Everything has a hash of itself: a run's id of its spec, an environment's of its text, a study's of what it says, and a
-record's digest of all that its end wrote. A member repeats its run's status and price, so the two must agree.
+record's digest of all that its end wrote. A member repeats its run's status and price, and says of which arm, rung and
+purpose it is, which the run's spec says too; its round and position nothing else says.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +16,7 @@ from sqlalchemy import Connection, func, select, text
 from isoloss.ledger import schema
 from isoloss.ledger.bundle.write import pages
 from isoloss.ledger.connection import Database
-from isoloss.ledger.record_check import environment_faults, run_faults, study_faults
+from isoloss.ledger.record_check import environment_faults, run_faults, study_of
 
 Fault = dict[str, str]
 
@@ -27,10 +29,11 @@ def faults(database: Database, told: Callable[[int, int], None] = lambda done, w
     with database.reading() as db:
         yield from _file(database, db)
         s, e = schema.studies, schema.environments
-        studies = set()
+        studies: dict[str, Any] = {}
         for row in db.execute(select(s)):
-            studies.add(row.study_id)
-            yield from _of("study", row.study_id, study_faults(row.study_id, row.name, row.text))
+            studies[row.study_id] = study_of(row.study_id, row.name, row.text)
+            if studies[row.study_id] is None:
+                yield from _of("study", row.study_id, ["its text is not that of the study it is filed as"])
         environments = set()
         for row in db.execute(select(e)):
             environments.add(row.environment_id)
@@ -59,7 +62,7 @@ def _file(database: Database, db: Connection) -> Iterator[Fault]:
                 yield from _of("file", database.name, [" ".join(str(line).split())[:300]])
 
 
-def _members(run: dict[str, Any], members: list[dict[str, Any]], studies: set[str]) -> Iterator[Fault]:
+def _members(run: dict[str, Any], members: list[dict[str, Any]], studies: dict[str, Any]) -> Iterator[Fault]:
     priced: dict[str, int] = {}
     for member in members:
         where = f"as a member ({member['arm'][:40]}) of study {member['study_id'][:16]}"
@@ -67,6 +70,8 @@ def _members(run: dict[str, Any], members: list[dict[str, Any]], studies: set[st
             yield from _of("run", run["run_id"], [f"is {run['status']}, but {member['status'][:20]} {where}"])
         if member["study_id"] not in studies:
             yield from _of("run", run["run_id"], [f"{where} belongs to a study that is missing"])
+        elif studies[member["study_id"]] is not None and (said := _misplaced(run, member, studies[member["study_id"]])):
+            yield from _of("run", run["run_id"], [f"{said} {where}"])
         priced.setdefault(member["study_id"], 0)
         if member["price"] is not None:
             priced[member["study_id"]] += 1
@@ -77,6 +82,25 @@ def _members(run: dict[str, Any], members: list[dict[str, Any]], studies: set[st
             yield from _of(
                 "run", run["run_id"], [f"has its price {count} times in study {study[:16]}, and once is right"]
             )
+
+
+def _misplaced(run: dict[str, Any], member: dict[str, Any], study: Any) -> str:
+    """What a member says of its run and the run's spec denies; empty if nothing. Rounds and places are in no spec."""
+    arm = study.arms.get(member["arm"])
+    if arm is None or member["rung"] not in study.ladder.rungs:
+        return "has no place"
+    try:
+        spec = json.loads(run["spec"])
+        algorithm, budget, splits = spec["algorithm"], spec["budget"], spec["evaluate"]
+    except (ValueError, TypeError, KeyError, RecursionError):  # named as the run's own fault
+        return ""
+    if algorithm != arm.algorithm and not (arm.innovations or arm.without):  # those may change it
+        return "trained another algorithm than it should"
+    if budget != member["rung"]:
+        return "has another budget than its rung"
+    return (
+        "" if (member["purpose"] == "report") == ("test" in splits) else f"was not trained to {member['purpose'][:20]}"
+    )
 
 
 def _orphans(db: Connection) -> Iterator[Fault]:

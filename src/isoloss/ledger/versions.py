@@ -51,10 +51,16 @@ def _settle(database: Database, db: Connection, create: bool) -> None:
         return
     if found is None:
         _make(database, db, create)
-    elif isinstance(found, str) or found > schema.SCHEMA_VERSION:
+    elif isinstance(found, str):
         raise LedgerError(
             database.name,
-            f"was written by a newer isoloss (ledger version {str(found)[:9]}, this reads {schema.SCHEMA_VERSION})",
+            "does not say its version",
+            "it is damaged: see isoloss rescue; or name another with --ledger",
+        )
+    elif found > schema.SCHEMA_VERSION:
+        raise LedgerError(
+            database.name,
+            f"was written by a newer isoloss (ledger version {found}, this reads {schema.SCHEMA_VERSION})",
             "upgrade: pip install -U isoloss",
         )
     else:

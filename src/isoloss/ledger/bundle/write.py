@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
 from sqlalchemy import Connection, func, select
 
 from isoloss import __version__
@@ -59,7 +60,12 @@ def _write(
         writers = {
             table: stack.enter_context(
                 pq.ParquetWriter(
-                    folder / file_of(table), columns, compression="zstd", use_dictionary=False, write_statistics=False
+                    str(folder / file_of(table)),
+                    columns,
+                    filesystem=LocalFileSystem(),  # left to guess, it takes a folder `a:b` for a URI
+                    compression="zstd",
+                    use_dictionary=False,
+                    write_statistics=False,
                 )
             )
             for table, columns in SCHEMAS.items()

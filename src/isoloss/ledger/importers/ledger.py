@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from isoloss.errors import TableError
-from isoloss.ledger.connection import shown_name
+from isoloss.ledger.connection import is_sealed, shown_name
 from isoloss.ledger.importers import choices
 from isoloss.ledger.run_frame import run_frame
 from isoloss.ledger.store import Ledger
@@ -72,7 +72,8 @@ _QUALITIES = ("validation", "test")
 def _refuse_others(path: Path) -> None:
     # looked at without a trace: opening a ledger changes how its file is written
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        asked = "mode=ro&immutable=1" if is_sealed(path) else "mode=ro"
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{asked}", uri=True)) as db:
             db.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
     except sqlite3.Error as error:
         what = f"is an SQLite database that can't be read as a ledger ({error})"
