@@ -24,6 +24,7 @@ BUILTIN = (
     "isoloss.algorithms.language.innovations",
     "isoloss.algorithms.systems.innovations",
     "isoloss.algorithms.vision.innovations",
+    "isoloss.algorithms.vision.small_networks",
 )
 
 

@@ -65,8 +65,9 @@ class ImageAlgorithm(GradientAlgorithm):
 
         Raises `StudyError` for another ladder, one over labels without a step rule, and more labels than exist.
         """
-        if rung.resource not in task.resources or rung.resource not in ("labels", "train_flops", "examples"):
-            known = " or ".join(f"'{r}'" for r in task.resources)
+        settable = [r for r in ("labels", "train_flops", "examples") if r in task.resources]
+        if rung.resource not in settable:
+            known = " or ".join(f"'{r}'" for r in settable)
             raise StudyError("ladder.resource", f"'{rung.resource}' can't be set for this task", f"use {known}")
         labels = choices.labels or task.pool
         if rung.resource == "labels":

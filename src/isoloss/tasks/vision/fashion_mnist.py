@@ -45,6 +45,7 @@ INSTALL = "apt-get install dataset-fashion-mnist"
 class FashionMnist(ImageTask):
     """Which garment it is (`CLASSES`): 55,000 images to train on, 5,000 to validate, 10,000 to test."""
 
+    resources = (*ImageTask.resources, "active_parameters")
     pixels = 28
     mirrors = True
     sizes = {split: last - first for split, (_, first, last) in SPANS.items()}  # noqa: RUF012 (read-only by its type)
