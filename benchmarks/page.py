@@ -131,15 +131,15 @@ def measure() -> bool:
     return good
 
 
-#: Name of a picture, its page, width, colour scheme, and what stands at its top.
+#: Name of a picture, its page, width and height, colour scheme, and what stands at its top.
 SHOTS = (
-    ("page-top", "report", 1180, "light", "#verdict"),
-    ("page-dark", "report", 1180, "dark", ".comparison"),
-    ("page-phone", "report", 400, "light", "#verdict"),
-    ("atlas", "atlas", 1180, "light", "#table"),
-    ("origin", "origin", 1180, "light", "#main"),
-    ("queue", "queue", 1180, "light", "#main"),
-    ("study", "study", 1180, "light", "#main"),
+    ("page-top", "report", (1180, 860), "light", "#verdict"),
+    ("page-dark", "report", (1180, 860), "dark", ".comparison"),
+    ("page-phone", "report", (400, 860), "light", "#verdict"),
+    ("atlas", "atlas", (1180, 860), "light", "#table"),
+    ("origin", "origin", (1180, 860), "light", "#main"),
+    ("queue", "queue", (1000, 400), "light", "#main"),
+    ("study", "study", (1000, 620), "light", "#main"),
 )
 
 
@@ -157,17 +157,16 @@ def screenshots(folder: Path, ledger: str | None) -> None:
         }
         pages["report"].write_text(render_page(published(ROOT / "results" / "laptop")), encoding="utf-8")
         addresses = {name: path.as_uri() for name, path in pages.items()} | live
-        for name, page, width, scheme, anchor in SHOTS:
+        for name, page, size, scheme, anchor in SHOTS:
             if page in addresses:
-                _shoot(browser, addresses[page], folder / f"{name}.webp", width, scheme, anchor)
+                _shoot(browser, addresses[page], folder / f"{name}.webp", size, scheme, anchor)
 
 
-def _shoot(browser: Any, address: str, file: Path, width: int, scheme: str, anchor: str) -> None:
+def _shoot(browser: Any, address: str, file: Path, size: tuple[int, int], scheme: str, anchor: str) -> None:
     from PIL import Image
 
-    context = browser.new_context(
-        viewport={"width": width, "height": 860}, color_scheme=scheme, device_scale_factor=1.5
-    )
+    viewport = {"width": size[0], "height": size[1]}
+    context = browser.new_context(viewport=viewport, color_scheme=scheme, device_scale_factor=1.5)
     page = context.new_page()
     page.goto(address)
     page.locator(anchor).first.evaluate("(e) => e.scrollIntoView({ behavior: 'instant' })")
@@ -180,7 +179,7 @@ def _shoot(browser: Any, address: str, file: Path, width: int, scheme: str, anch
 
 @contextmanager
 def served(ledger: str | None) -> Iterator[dict[str, str]]:
-    """Addresses of the queue of `ledger` and of its last study while `isoloss serve` shows them; none without one."""
+    """Addresses of the queue of `ledger` and of its first study while `isoloss serve` shows them; none without one."""
     if ledger is None:
         yield {}
         return
@@ -195,7 +194,7 @@ def served(ledger: str | None) -> Iterator[dict[str, str]]:
     with urllib.request.urlopen(f"{home}api/queue") as answer:
         studies = json.load(answer)["studies"]
     try:
-        yield {"queue": home, "study": f"{home}study/{studies[-1]['study_id']}"}
+        yield {"queue": home, "study": f"{home}study/{studies[0]['study_id']}"}
     finally:
         server.terminate()
         server.wait()

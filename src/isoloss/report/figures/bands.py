@@ -20,7 +20,10 @@ _HATCHES = 90
 
 @dataclass(frozen=True)
 class Stretch:
-    """A run of neighbouring points of one region; it borrows the next stretch's first point so that lines join."""
+    """A run of neighbouring points of one region. So that lines join, what is not measured borrows the next point.
+
+    What is measured borrows none: where a law and the measured curve differ, the step between them is the law's.
+    """
 
     region: str
     points: Rows
@@ -35,9 +38,12 @@ def stretches(band: Band, plane: Plane, quality: Quality | None = None) -> list[
             continue
         point = _held(at, value, low, high, plane.up.domain, quality or Quality())
         if not out or out[-1].region != region:
-            if out:
-                out[-1].points.append({k: v for k, v in point.items() if k in out[-1].points[-1]})
+            before = out[-1] if out else None
             out.append(Stretch(region, []))
+            if before is not None and before.region == "measured":
+                out[-1].points.append({k: v for k, v in before.points[-1].items() if k in point})
+            elif before is not None:
+                before.points.append({k: v for k, v in point.items() if k in before.points[-1]})
         out[-1].points.append(point)
     return out
 
