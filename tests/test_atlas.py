@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from isoloss import api
+from isoloss.algorithms import algorithms
 from isoloss.algorithms.innovation import applies_to, innovations
 from isoloss.cli import app
 from isoloss.errors import IsolossError, TableError, UnknownNameError
@@ -141,8 +142,12 @@ def test_a_bad_card_is_one_line_with_file_and_field(results: Path, spoil: Any, s
     assert str(path) in str(raised.value) and "\n" not in str(raised.value) and "isoloss report" in str(raised.value)
 
 
-@pytest.mark.parametrize(("field", "said"), [("geometry", "docs/atlas.md"), ("geometri", "did you mean|known: ")])
-def test_a_field_without_innovations_says_what_to_do(results: Path, field: str, said: str) -> None:
+@pytest.mark.parametrize(("field", "said"), [("untouched", "docs/atlas.md"), ("untuched", "did you mean untouched")])
+def test_a_field_without_innovations_says_what_to_do(
+    results: Path, field: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {**algorithms.builtin, "untouched/lstm": "isoloss.algorithms.language.lstm"}  # and no innovation of it
+    monkeypatch.setattr(algorithms, "builtin", known)
     with pytest.raises(IsolossError, match=said) as raised:
         atlas(field, results=results)
     assert "\n" not in str(raised.value) and "--field" in str(raised.value)
