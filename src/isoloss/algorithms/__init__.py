@@ -25,6 +25,7 @@ BUILTIN = {
     "vision/sparse-rigl": "isoloss.algorithms.vision.sparse",
     "vision/pruned-one-shot": "isoloss.algorithms.vision.pruned",
     "vision/pruned-iterative": "isoloss.algorithms.vision.pruned",
+    "vision/fine-tuned": "isoloss.algorithms.vision.fine_tuning",
     "systems/transformer": "isoloss.algorithms.systems.transformer",
     "vision/cnn": "isoloss.algorithms.vision.cnn",
     "vision/vit": "isoloss.algorithms.vision.vit",

@@ -52,3 +52,19 @@ innovation(
     source="Radford et al. 2021, arXiv 2103.00020, figure 2",
     old={"algorithm": "vision/captioning"}, new={"algorithm": "vision/contrastive"},
 )  # fmt: skip
+
+innovation(
+    "pre-training", field="vision", title="pre-training with labels of other classes", year=2014,
+    source="Yosinski et al. 2014, arXiv 1411.1792; its law: Hernandez et al. 2021, arXiv 2102.01293",
+    old={"algorithm": "vision/cnn"}, new={"algorithm": "vision/fine-tuned"},
+)  # fmt: skip
+innovation(
+    "lora", field="vision", title="low-rank changes of frozen kernels over fine-tuning all (LoRA)", year=2021,
+    source="Hu et al. 2021, arXiv 2106.09685",
+    old={"adapt": "all"}, new={"adapt": "lora"},
+)  # fmt: skip
+innovation(
+    "linear-probe", field="vision", title="a linear head on a frozen encoder over fine-tuning all", year=2014,
+    source="Sharif Razavian et al. 2014, arXiv 1403.6382",
+    old={"adapt": "all"}, new={"adapt": "head"},
+)  # fmt: skip
