@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -386,3 +388,14 @@ def test_a_ladder_over_compute_is_refused():
     algorithm = algorithms.get("geometry/plane-cnn")()
     with pytest.raises(StudyError, match="labels"):
         algorithm.resolve(RotatedMnist(), Rung("train_flops", 1e9), algorithm.Choices())
+
+
+def test_a_study_whose_innovation_and_settings_clash_is_refused_by_arm(tmp_path):
+    """Both are right alone; the comparison looks at them before any run does."""
+    from isoloss.verbs.studies import plan
+
+    path = Path(__file__).parents[1] / "studies" / "vision" / "steerable.toml"
+    text = path.read_text(encoding="utf-8").replace("{ width = 2,", '{ width = 2, deep_group = "C3",')
+    (tmp_path / "clash.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError, match=r"arms.D8-C8.*C3 is no subgroup of D8"):
+        plan(tmp_path / "clash.toml", ledger=str(tmp_path / "l.sqlite"))

@@ -125,7 +125,8 @@ def check_innovations(study_json: str) -> None:
         entry = innovations.get(pair.innovation, f"study '{study.name}': comparisons[{i}].innovation")
         for arm, wanted, which in ((pair.baseline, entry.old, "old"), (pair.candidate, entry.new, "new")):
             name, fixed = arm_algorithm(study, arm)
-            held = {**algorithms.get(name).Choices(**fixed).model_dump(), "algorithm": name}
+            choices = _choices(name, fixed, f"study '{study.name}': arms.{arm}")
+            held = {**choices.model_dump(), "algorithm": name}
             for key, value in wanted.items():
                 if key not in study.arms[arm].sweep and held.get(key) != value:
                     raise StudyError(
@@ -157,14 +158,19 @@ def _resolve(
     if clash:
         raise StudyError(where, f"'{min(clash)}' is both in settings and in sweep", "keep one")
     name, fixed = arm_algorithm(study, arm)
+    choices = _choices(name, {**fixed, **dict(values)}, where)
+    task = study_task(study)
+    resolved = algorithms.get(name)().resolve(task, Rung(study.ladder.resource, rung, _rule(study)), choices)
+    return task, task.pinned().model_dump(mode="json"), name, resolved
+
+
+def _choices(name: str, given: Mapping[str, Any], where: str) -> Any:
+    """The algorithm's choices. Raises `StudyError` for one that it does not know or refuses."""
     cls = algorithms.get(name, f"{where}.algorithm")
     try:
-        choices = cls.Choices(**{**fixed, **dict(values)})
+        return cls.Choices(**given)
     except ValidationError as error:
         raise StudyError(where, _said(error, cls.Choices.model_fields)) from None
-    task = study_task(study)
-    resolved = cls().resolve(task, Rung(study.ladder.resource, rung, _rule(study)), choices)
-    return task, task.pinned().model_dump(mode="json"), name, resolved
 
 
 def _said(error: ValidationError, known: Mapping[str, Any]) -> str:
