@@ -13,12 +13,16 @@ import torch
 from isoloss.algorithms import Rung, algorithms
 from isoloss.algorithms.vision.augment import random_views
 from isoloss.errors import MissingError, StudyError
-from isoloss.execution.timing import smoke_run
+from isoloss.execution.timing import seconds_of, smoke_run
+from isoloss.planning.specs import planned
+from isoloss.registry import load_plugin
 from isoloss.runs import MACHINE_RESOURCES, Context, StepRule
+from isoloss.study import read_study
 from isoloss.tasks import tasks
 from isoloss.tasks.vision import fashion_mnist, mnist
 from isoloss.tasks.vision.images import ImageTask
 from isoloss.training.flops import FlopCounter
+from tests.conftest import ROOT
 
 IMAGES = ["vision/digits", "vision/mnist", "vision/fashion-mnist"]
 
@@ -251,3 +255,35 @@ def test_pre_training_helps_where_labels_are_few():
     _, simclr, _ = smoke_run("vision/simclr", ("test",), few, 20)
     _, plain, _ = smoke_run("vision/cnn", ("test",), {"augment": "crop"}, 20)
     assert simclr.qualities["test"] < 0.9 * plain.qualities["test"]
+
+
+# ---------------------------------------------------------------- an algorithm of one's own
+
+
+def test_a_plug_in_of_one_file_is_trained_at_the_price_it_states():
+    load_plugin(ROOT / "studies" / "vision" / "fixmatch.py")
+    _, outcome, formula = smoke_run("mine/fixmatch", ("validation",))
+    assert outcome.status == "finished" and outcome.qualities["validation"] < 0.3
+    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.01)
+
+
+def test_the_algorithm_of_the_documentation_works_as_printed(tmp_path):
+    text = (ROOT / "docs" / "vision.md").read_text(encoding="utf-8")
+    path = tmp_path / "fewer.py"
+    path.write_text(text.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    load_plugin(path)
+    _, outcome, formula = smoke_run("mine/linear", ("validation",))
+    assert outcome.qualities["validation"] < 0.5
+    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.01)
+
+
+def test_the_time_of_a_pre_trained_run_is_estimated_without_its_whole_pre_training():
+    study, _ = read_study(ROOT / "studies" / "vision" / "fixmatch.toml")
+    algorithm = "vision/simclr"
+    settings = {"width": 8, "unlabelled": 300, "pretrain_steps": 100_000, "pretrain_batch": 16}
+    arms = {
+        **study.arms,
+        "fixmatch": study.arms["fixmatch"].model_copy(update={"algorithm": algorithm, "settings": settings}),
+    }
+    run = planned(study.model_copy(update={"arms": arms, "plugins": ()}), "fixmatch", 20, {"lr": 0.01}, 1, "tune")
+    assert 20 < seconds_of(run) < 20_000

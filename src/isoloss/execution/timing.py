@@ -13,6 +13,8 @@ from isoloss.tasks import tasks
 
 #: Steps timed: enough that the first, counted one does not weigh.
 STEPS = 60
+#: Choices that count steps: of the whole training, or of its first phase.
+STEPPED = ("steps", "pretrain_steps")
 
 
 def smoke_run(
@@ -56,14 +58,15 @@ def seconds_of(run: PlannedRun) -> float:
     task_class = tasks.get(spec.task)
     task = task_class(task_class.Options(**spec.task_options))
     task.prepare()
-    steps = spec.choices.get("steps")
-    if not isinstance(steps, int):
+    short = {k: min(STEPS, v) for k, v in spec.choices.items() if k in STEPPED and isinstance(v, int)}
+    if not short:
         _, outcome, flops = smoke_run(spec.algorithm)
         return _spent(outcome) * run.flops / flops
-    short = min(STEPS, steps)
-    few = dataclasses.replace(spec, choices={**spec.choices, "steps": short}, evaluate=())
-    _spent(algorithm.run(task, dataclasses.replace(few, choices={**few.choices, "steps": 2}), Context()))  # warm up
-    return _spent(algorithm.run(task, few, Context())) * steps / short
+    few = dataclasses.replace(spec, choices={**spec.choices, **short}, evaluate=())
+    warm_up = {**few.choices, **dict.fromkeys(short, 2)}
+    _spent(algorithm.run(task, dataclasses.replace(few, choices=warm_up), Context()))
+    flops = algorithm.train_flops(task, algorithm.Choices(**few.choices))
+    return _spent(algorithm.run(task, few, Context())) * run.flops / flops
 
 
 def _spent(outcome: Outcome) -> float:

@@ -129,9 +129,10 @@ class OnComponents(Algorithm):
             "steps": steps,
         }
         resources = {name: Amount(value, "analytic") for name, value in amounts.items()}
-        resources["seconds"] = Amount(time.perf_counter() - start, "measured")
+        spent = time.perf_counter() - start
+        resources["seconds"] = Amount(spent, "measured")
         curve = {"step": [steps], "examples": [examples], "train_flops": [flops], "train_loss": [loss]}
-        return Outcome("finished", qualities, curve, resources)
+        return Outcome("finished", qualities, curve, resources, {"compute": spent})
 
 
 @functools.lru_cache(maxsize=16)

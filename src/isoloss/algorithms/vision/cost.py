@@ -28,6 +28,13 @@ def convolution(into: int, out: int, window: int, pixels: int, *, bias: bool = F
     return Cost(parameters, parameters, 0.0, product, (2 if first else 3) * product)
 
 
+def patch_cost(patches: int, patch: int, width: int) -> Cost:
+    """The linear embedding of so many patches; nothing goes back into the image."""
+    weights = patch**2 * width
+    parameters = weights + width
+    return Cost(parameters, parameters, 0.0, 2.0 * weights * patches, (4.0 * weights + width) * patches)
+
+
 def norm(channels: int, pixels: int = 1) -> Cost:
     """A normalisation with scale and shift per channel: 5 FLOPs an element each way."""
     elements = NORMALISE_FLOPS_PER_ELEMENT * channels * pixels

@@ -25,9 +25,9 @@ from isoloss.algorithms.language.cost import Cost, linear, work
 from isoloss.algorithms.vision.augment import random_views
 from isoloss.algorithms.vision.base import UPDATE_FLOPS, in_order
 from isoloss.algorithms.vision.cnn import SMOKE
-from isoloss.algorithms.vision.cost import at, norm, pointwise
+from isoloss.algorithms.vision.cost import at, norm, patch_cost, pointwise
 from isoloss.algorithms.vision.pretrained import Pretrained, Pretraining
-from isoloss.algorithms.vision.vit import Attention, Block, PatchNetwork, VisionTransformer, block_cost, patch_cost
+from isoloss.algorithms.vision.vit import Attention, Block, PatchNetwork, VisionTransformer, block_cost
 from isoloss.training.gradient import Trainee
 from isoloss.training.optimizers.adam import FusedAdam
 from isoloss.training.schedules import cosine

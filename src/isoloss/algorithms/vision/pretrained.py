@@ -94,7 +94,9 @@ class Pretrained(Algorithm):
         first = self.pretext(task, choices, spec.seed)
         place(first, device)
         first.loss = within(arithmetic, first.loss)
+        began = time.perf_counter()
         meter, spent = self._pretrain(first, spec, context)
+        pretraining = time.perf_counter() - began
         if meter is None:
             return Outcome("diverged", {}, {"step": [], "examples": [], "train_flops": [], "train_loss": []}, {})
         torch.manual_seed(spec.seed)
@@ -102,8 +104,14 @@ class Pretrained(Algorithm):
         second.model.encoder.load_state_dict(first.model.encoder.state_dict())  # type: ignore[union-attr]
         place(second, device)
         second.loss = within(arithmetic, second.loss)
-        outcome = Member(second, spec.evaluate, context, time.perf_counter() - start).train()
-        return joined(first, meter, spent, outcome)
+        setup = time.perf_counter() - start - pretraining
+        outcome = joined(first, meter, spent, Member(second, spec.evaluate, context, setup).train())
+        whole = Amount(outcome.resources["seconds"].value + pretraining, "measured")
+        return replace(
+            outcome,
+            resources={**outcome.resources, "seconds": whole},
+            seconds={**outcome.seconds, "pretrain": pretraining},
+        )
 
     def _pretrain(self, trainee: Trainee, spec: RunSpec, context: Context) -> tuple[PeriodicMeter | None, bool]:
         """Train `trainee`, or put it where another run left it: its counts, None where it diverged, and whether it

@@ -23,7 +23,7 @@ from isoloss.algorithms import algorithm
 from isoloss.algorithms.language.cost import Cost, linear, work
 from isoloss.algorithms.vision.classifier import Classifier
 from isoloss.algorithms.vision.cnn import SMOKE, halved
-from isoloss.algorithms.vision.cost import at, convolution, norm, pointwise
+from isoloss.algorithms.vision.cost import at, convolution, norm, patch_cost, pointwise
 from isoloss.errors import StudyError
 from isoloss.training.formulas import NORMALISE_FLOPS_PER_ELEMENT
 
@@ -229,13 +229,6 @@ class PatchClassifier(Classifier):
             total += convolution(into, out, 3, side**2, first=number == 0)
             total += norm(out, side**2) + pointwise(out * side**2)
         return total
-
-
-def patch_cost(patches: int, patch: int, width: int) -> Cost:
-    """The linear embedding of so many patches; nothing goes back into the image."""
-    weights = patch**2 * width
-    parameters = weights + width
-    return Cost(parameters, parameters, 0.0, 2.0 * weights * patches, (4.0 * weights + width) * patches)
 
 
 def norm_at(places: int, channels: int) -> Cost:
