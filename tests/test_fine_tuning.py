@@ -9,6 +9,7 @@ import torch
 
 from isoloss.algorithms import Rung, algorithms
 from isoloss.errors import MissingError, StudyError
+from isoloss.execution.timing import smoke_run
 from isoloss.runs import Context, RunSpec, StepRule
 from isoloss.tasks import tasks
 from isoloss.tasks.vision.new_classes import SIZES, NewClasses
@@ -105,6 +106,15 @@ def test_a_pre_training_that_is_found_is_charged_all_the_same(task, tmp_path):
     assert found.resources["spent_flops"].value < again.resources["spent_flops"].value
     assert found.resources["parameters"].value < 0.2 * again.resources["parameters"].value
     assert alone.resources["labels"].value == 50 and alone.resources["unique_examples"].value == 250
+
+
+def test_golden_losses_guard_the_version(task):
+    """Five steps of the contract run: see test_geometry.py."""
+    card = algorithms.get("vision/fine-tuned").card
+    losses = smoke_run("vision/fine-tuned", changes={"steps": 5})[1].curve["train_loss"]
+    golden = {1: [1.75965, 1.33782, 0.97577, 0.84466, 0.84468]}
+    assert card.version in golden, f"new version: record {card.version}: {losses}"
+    assert losses == pytest.approx(golden[card.version], rel=1e-3)
 
 
 def test_equal_seeds_see_the_same_labels_from_scratch_and_after_pre_training(task):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from isoloss.algorithms.vision.contrastive import Contrastive
 from isoloss.algorithms.vision.image_text import SMOKE, Captions, captions
 from isoloss.errors import MissingError, StudyError
 from isoloss.execution.timing import smoke_run
+from isoloss.registry import load_plugin
 from isoloss.runs import StepRule
 from isoloss.tasks import tasks
 from isoloss.tasks.vision import fonts
@@ -181,6 +183,18 @@ def test_golden_losses_guard_the_version(name):
     version = algorithms.get(name).card.version
     assert (name, version) in GOLDEN, f"new version: record {(name, version)}: {outcome.curve['train_loss']}"
     assert outcome.curve["train_loss"] == pytest.approx(GOLDEN[name, version], rel=1e-3)
+
+
+def test_an_objective_of_ones_own_is_one_file(tmp_path):
+    """The example of docs/image-text.md, as it stands there."""
+    text = (Path(__file__).parents[1] / "docs" / "image-text.md").read_text(encoding="utf-8")
+    path = tmp_path / "sigmoid.py"
+    path.write_text(text.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    load_plugin(path)
+    _, outcome, formula = smoke_run("mine/sigmoid", ("validation",), budget=1600)
+    assert outcome.status == "finished", outcome.error
+    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.01)
+    assert outcome.curve["train_loss"][-1] < 0.5 * outcome.curve["train_loss"][0]
 
 
 @pytest.mark.slow
