@@ -113,7 +113,9 @@ def test_shipped_cards_are_what_their_run_tables_give(folder: Path) -> None:
             table, comparison.baseline, comparison.candidate, resource=comparison.resource, quality="test",
             where=["purpose=report"], rung_column="rung", seed_column="seed", mode=comparison.mode,
         )  # fmt: skip
-        assert comparison.count == sum(r.runs for r in again.rungs)
+        used = sum(r.runs for r in again.rungs)
+        # a frontier leaves rungs out that a cheaper one beats
+        assert 0 < used <= comparison.count if comparison.mode == "frontier" else used == comparison.count
         said = None if comparison.headline is None else comparison.headline.gain
         assert (said is None) == (again.verdict.gain is None)
         if said is not None:
