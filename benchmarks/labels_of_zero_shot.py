@@ -1,4 +1,4 @@
-"""How many labels zero-shot is worth: `python benchmarks/labels_of_zero_shot.py` (3 minutes on one core).
+"""How many labels zero-shot is worth: `python benchmarks/labels_of_zero_shot.py` (2 minutes on one core).
 
 Contrast on 51,200 pairs (`vision/contrastive`, the choices of results/clip) names letters and fonts that it never saw
 together. How many labelled drawings of the same new names, each in another font of training, do others need for the
