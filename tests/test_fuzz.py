@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,6 +14,8 @@ from fuzz.pool import fuzz
 from fuzz.targets import TARGETS
 from isoloss import api
 from isoloss.errors import LONGEST, IsolossError, LedgerError, TableError, printable
+from isoloss.laws.expression import ExpressionLaw
+from isoloss.ledger.conditions import where
 from isoloss.ledger.connection import shown_name
 from isoloss.ledger.importers import load
 from isoloss.ledger.store import Ledger
@@ -90,11 +95,12 @@ def test_a_spoilt_file_of_a_tracker_is_named(tmp_path, name, spoilt):
     [
         ("postgresql:/ada:s3cret@host/db", "...@host/db"),
         ("ada:s3cret@host/db", "...@host/db"),
+        (":s3cret@host:-1/x\npostgresql://", "...@host:-1/x\npostgr://..."),
         ("sqlite:///a\npostgresql://ada:s3cret@host/db", "a\n...@host/db"),
         ("runs/my.sqlite", "runs/my.sqlite"),
         (":" * 100_000, ":" * 100_000),
     ],
-    ids=["one slash", "none", "two in one", "a file", "many colons"],
+    ids=["one slash", "none", "before the scheme", "two in one", "a file", "many colons"],
 )
 def test_a_mistyped_url_shows_no_password(name, shown):
     assert shown_name(name) == shown
@@ -124,3 +130,32 @@ def test_a_url_in_any_place_shows_no_password(word, start, tmp_path, monkeypatch
 def test_a_ledger_name_that_no_file_can_have_is_refused(name):
     with pytest.raises(LedgerError):
         Ledger(name)
+
+
+def test_whole_numbers_of_any_size_stay_what_they_are(tmp_path):
+    path = tmp_path / "runs.json"
+    path.write_text('[{"seed": 18446744073709551615, "loss": 1.5}, {"seed": 18446744073709551614, "loss": 1}]')
+    assert load(path).frame["seed"].to_list() == ["18446744073709551615", "18446744073709551614"]
+    path.write_text(f'[{{"seed": {"9" * 400}, "loss": 1.5}}, {{"seed": 0.5, "loss": 1}}]')
+    assert load(path).frame["seed"].to_list() == ["9" * 400, "0.5"]
+
+
+def test_a_ledger_with_empty_names_is_verified(tmp_path):
+    path = tmp_path / "l.sqlite"
+    Ledger(str(path)).close()
+    with closing(sqlite3.connect(path)) as db, db:
+        schema = db.execute("SELECT sql FROM sqlite_master WHERE name = 'studies'").fetchone()[0]
+        db.execute("DROP TABLE studies")
+        db.execute(schema.replace(" NOT NULL", ""))
+        db.execute("INSERT INTO studies (study_id) VALUES (NULL)")
+    assert [f["kind"] for f in api.verify(str(path))["faults"]] == ["study"]
+
+
+def test_a_law_of_any_depth_is_refused_in_one_line():
+    with pytest.raises(TableError):
+        ExpressionLaw("x" + ".a" * 970, ["x"])
+
+
+def test_a_pattern_longer_than_any_name_is_refused():
+    with pytest.raises(TableError, match="keep to 1,000"):
+        where(pl.DataFrame({"a": ["b"]}), Path("runs.csv"), ["a=?" + "x" * 10**6])

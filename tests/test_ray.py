@@ -50,7 +50,9 @@ def run(self, task, spec, context):
         with open(Path({folder!r}) / "log", "a") as log:
             log.write(f"{{spec.run_id}} {{what}} {{_node()}} {{os.getpid()}}\\n")
     say("began")
-    time.sleep(float((Path({folder!r}) / "seconds").read_text()))
+    began = time.monotonic()
+    while time.monotonic() - began < float((Path({folder!r}) / "seconds").read_text() or 0):
+        time.sleep(0.05)
     outcome = _run(self, task, spec, context)
     say("ended")
     return outcome
@@ -80,10 +82,11 @@ def cluster():
 
 
 class Killer(Observer):
-    """Kills a node when four runs ended, and adds one when the engine has noticed."""
+    """Kills a node at work when four runs ended, adds one when the engine has noticed, and lets runs last until it works."""
 
-    def __init__(self, cluster):
-        self.cluster, self.ran, self.said, self.safe, self.joined = cluster, 0, [], [], None
+    def __init__(self, cluster, folder):
+        self.cluster, self.folder, self.ran, self.said, self.safe = cluster, folder, 0, [], []
+        self.killed = self.joined = None
 
     def notice(self, text):
         self.said.append(text)
@@ -92,12 +95,16 @@ class Killer(Observer):
         self.ran += 1
         if self.ran <= 4:
             self.safe.append(ended.spec.run_id)
-        if self.ran == 4:
-            node = next(node for node in self.cluster.list_all_nodes() if not node.is_head())
-            self.killed = node.node_id
-            self.cluster.remove_node(node, allow_graceful=False)
+        at_work = {line[2] for line in said(self.folder)}
+        nodes = [n for n in self.cluster.list_all_nodes() if not n.is_head() and n.node_id in at_work]
+        if self.ran >= 4 and self.killed is None and nodes:
+            self.killed = nodes[0].node_id
+            self.cluster.remove_node(nodes[0], allow_graceful=False)
         if self.joined is None and any("3 nodes" in line for line in self.said):
             self.joined = self.cluster.add_node(**self.cluster.common).node_id
+            (self.folder / "seconds").write_text("5")
+        if self.joined in at_work:
+            (self.folder / "seconds").write_text("0.1")
 
 
 def on(cluster: Cluster, **options: str):
@@ -127,7 +134,7 @@ def test_a_language_study_on_four_nodes_gives_the_local_table(cluster, tmp_path)
 @pytest.mark.faults
 def test_a_killed_node_costs_its_unfinished_run_and_one_that_joins_takes_work(cluster, tmp_path, capfd):
     study = slow(tmp_path, 0.5)
-    engine, killer = on(cluster), Killer(cluster)
+    engine, killer = on(cluster), Killer(cluster, tmp_path)
     found = driven(study, tmp_path / "l.sqlite", engine, killer)
     killed, joined = killer.killed, killer.joined
     assert "raylet" not in capfd.readouterr().out, "Ray's own messages stay out of what is piped on"

@@ -55,6 +55,8 @@ def test_every_study_that_ships_is_valid_and_says_command_cost_and_expectation(p
         ("seed_block = 1", "twin = [1]", ("ridge-again.twin", "is not an arm")),
         ("question =", "question", ("not valid TOML", "line 3")),
         ("[task]\nname", "[task]\nnom", ("task.nom", "did you mean name?")),
+        ("[task]\nname", f"[task]\n{'.'.join('a' * 20_000)} = 1\nname", ("key of more than 100 parts", "line")),
+        ("seed_block = 1", f"settings = {{ x = {'[' * 300}{']' * 300} }}", ("can't be kept", "nested too deeply")),
     ],
 )
 def test_a_wrong_field_is_named_in_one_line(tmp_path, old, new, words):
@@ -78,8 +80,9 @@ def test_an_unknown_algorithm_and_task_suggest_the_nearest(ridge):
         api.open_study(ridge)
 
 
-def test_a_plugin_outside_the_studys_folder_is_refused(ridge):
-    ridge.write_text(RIDGE_STUDY.replace("ridge.py", "../ridge.py"))
+@pytest.mark.parametrize("plugin", ["../ridge.py", "\\u0000"])
+def test_a_plugin_outside_the_studys_folder_is_refused(ridge, plugin):
+    ridge.write_text(RIDGE_STUDY.replace("ridge.py", plugin))
     with pytest.raises(StudyError, match="outside the study's folder"):
         api.open_study(ridge)
 

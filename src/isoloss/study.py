@@ -10,18 +10,21 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from isoloss.errors import StudyError, UnknownNameError
+from isoloss.errors import StudyError, UnknownNameError, printable
 from isoloss.runs import RESOURCES
 
 Number = int | float
 #: Bytes of the longest study file: what its specs hold then fits a record in any ledger or bundle.
 LARGEST = 256 << 10
+_PARTS = 100
+_LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_PARTS}}}""")
 Name = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
 
 
@@ -407,23 +410,32 @@ def read_study(path: Path) -> tuple[Study, str]:
     study = parse_study(text, path)
     base = path.resolve().parent
     for plugin in study.plugins:
-        if not (base / plugin).resolve().is_relative_to(base):
+        if "\0" in plugin or not (base / plugin).resolve().is_relative_to(base):
             raise StudyError(
-                f"{path}: plugins", f"'{plugin}' lies outside the study's folder", "move it beside the study"
+                f"{path}: plugins",
+                f"'{printable(plugin, 60)}' lies outside the study's folder",
+                "move it beside the study",
             )
     return study, text
 
 
 def parse_study(text: str, where: object) -> Study:
     """The study that the TOML `text` is, checked but for its plug-ins. Raises `StudyError` naming `where`."""
+    if long := _LONG_KEY.search(text):  # the parser's memory grows as the square of a key's parts
+        line = text.count("\n", 0, long.start()) + 1
+        raise StudyError(where, f"has a key of more than {_PARTS} parts at line {line}", "mend that line")
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise StudyError(where, f"is not valid TOML: {error}", "mend that line") from None
     try:
-        return Study.model_validate(data)
+        study = Study.model_validate(data)
+        study.study_id  # noqa: B018 - what can't be written can't be kept
     except ValidationError as error:
         raise StudyError(*_first_fault(where, data, error)) from None
+    except (RecursionError, ValueError) as error:
+        raise StudyError(where, f"can't be kept: {str(error)[:80]}", "is it nested too deeply?") from None
+    return study
 
 
 def check_names(study: Study, where: object) -> None:

@@ -186,7 +186,7 @@ def _minimise(problem: Problem, start: Array, steps: int, tolerance: float) -> M
         trial = np.clip(theta + np.clip(move, -1.0, 1.0), low, high)
         r2, jac2, misfit2 = problem.state(trial, target)
         better = (misfit2 < misfit) & (settled < _SETTLED)  # what has settled stays, whoever else is in the batch
-        gain = np.where(better, misfit - misfit2, 0.0)
+        gain = np.subtract(misfit, misfit2, out=np.zeros_like(misfit), where=better)
         idle = np.where(better | (damping > 1e3), 1, 0)
         settled = np.where(gain > tolerance * misfit, 0, settled + idle)
         settled[(promised < tolerance * misfit) & (damping < _NEWTON)] = _SETTLED

@@ -191,11 +191,18 @@ def _parse(text: str) -> ast.expr:
     return tree
 
 
+def _piece(node: ast.expr) -> str:
+    try:
+        return ast.unparse(node)[:60]
+    except RecursionError:
+        return "..."
+
+
 def _check(node: ast.expr, text: str, depth: int) -> None:
     """Refuse what is not in the language, naming the piece."""
 
     def refuse(what: str, remedy: str = f"use + - * / **, numbers, names, {', '.join(FUNCTIONS)}") -> TableError:
-        return TableError(_quoted(text), what.replace("PIECE", f"'{ast.unparse(node)[:60]}'"), remedy)
+        return TableError(_quoted(text), what.replace("PIECE", f"'{_piece(node)}'"), remedy)
 
     if depth > DEEPEST:
         raise TableError(_quoted(text), "is nested too deeply", "simplify it")

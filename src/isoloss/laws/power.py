@@ -54,7 +54,8 @@ class PowerFits:
 
     def excess(self, arm: int, log_c: Array) -> Array:
         """``A C^-alpha`` of one arm at ``ln C`` of shape (P,) or (B, P); returns (B, P)."""
-        return self.reducible[:, arm, None] * np.exp(-self.exponent[:, arm, None] * (log_c - self.centre[arm]))
+        with np.errstate(over="ignore"):  # far below the data a law's loss is infinite
+            return self.reducible[:, arm, None] * np.exp(-self.exponent[:, arm, None] * (log_c - self.centre[arm]))
 
     def invert(self, arm: int, loss: Array) -> Array:
         """``ln C`` at which one arm reaches `loss` (B, P); ``inf`` where that is at or below its floor."""

@@ -11,6 +11,9 @@ import polars as pl
 from isoloss.errors import TableError
 from isoloss.ledger.columns import listed
 
+#: Characters of the longest pattern; the engine of regular expressions refuses one of a million.
+_LONGEST = 1000
+
 
 def where(frame: pl.DataFrame, path: Path, conditions: Sequence[str]) -> pl.Series:
     """Rows that meet every ``column=value``; several values of one column are alternatives.
@@ -44,6 +47,8 @@ def _any_of(series: pl.Series, values: Sequence[str]) -> pl.Series:
     numbers: pl.Series | None = None
     for value in values:
         if "*" in value or "?" in value:
+            if len(value) > _LONGEST:
+                raise TableError("--where", f"a pattern has {len(value):,} characters", f"keep to {_LONGEST:,}")
             pattern = re.escape(value).replace(r"\*", ".*").replace(r"\?", ".")
             keep |= (text != "") & text.str.contains(f"(?s)^{pattern}$")
             continue

@@ -45,7 +45,7 @@ def shown_name(ledger: str) -> str:
     try:
         url = make_url(ledger)
     except (ArgumentError, ValueError):
-        return f"{ledger.split('://')[0][:20]}://..."
+        return f"{_WORD.sub('...@', ledger.split('://')[0])[:20]}://..."
     if url.get_backend_name() == "sqlite":
         return _WORD.sub("...@", url.database or "memory")
     place = (url.host or "") + (f":{url.port}" if url.port else "")

@@ -102,7 +102,7 @@ def study_of(study_id: str, name: str, text: str) -> Any:
 
     from isoloss.study import Study
 
-    if len(text) > TEXT:
+    if not isinstance(text, str) or len(text) > TEXT:  # SQLite keeps whatever was put into a column
         return None
     try:
         study = Study.model_validate(tomllib.loads(text))

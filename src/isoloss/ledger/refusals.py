@@ -156,7 +156,7 @@ def refuse_sweep(
 
 def refuse_copies(path: Path, frame: pl.DataFrame, roles: dict[str, str], rows: pl.Series) -> None:
     """Refuse rows that are alike in every column: a row copied twice would pass for a second seed."""
-    keys = [roles[r] for r in ("arm", "resource", "quality", "seed") if r in roles]
+    keys = list(dict.fromkeys(roles[r] for r in ("arm", "resource", "quality", "seed") if r in roles))
     alike = frame.select(keys).is_duplicated()
     if not alike.any():
         return

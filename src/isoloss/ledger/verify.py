@@ -48,7 +48,7 @@ def faults(database: Database, told: Callable[[int, int], None] = lambda done, w
             for run in runs:
                 found = run_faults(run, said.get(run["run_id"], []))
                 if run["environment_id"] is not None and run["environment_id"] not in environments:
-                    found.append(f"its environment {run['environment_id'][:40]} is missing")
+                    found.append(f"its environment {str(run['environment_id'])[:40]} is missing")
                 yield from _of("run", run["run_id"], found)
                 yield from _members(run, mine.get(run["run_id"], []), studies)
         yield from _orphans(db)
@@ -65,9 +65,9 @@ def _file(database: Database, db: Connection) -> Iterator[Fault]:
 def _members(run: dict[str, Any], members: list[dict[str, Any]], studies: dict[str, Any]) -> Iterator[Fault]:
     priced: dict[str, int] = {}
     for member in members:
-        where = f"as a member ({member['arm'][:40]}) of study {member['study_id'][:16]}"
+        where = f"as a member ({str(member['arm'])[:40]}) of study {str(member['study_id'])[:16]}"
         if member["status"] != run["status"]:
-            yield from _of("run", run["run_id"], [f"is {run['status']}, but {member['status'][:20]} {where}"])
+            yield from _of("run", run["run_id"], [f"is {run['status']}, but {str(member['status'])[:20]} {where}"])
         if member["study_id"] not in studies:
             yield from _of("run", run["run_id"], [f"{where} belongs to a study that is missing"])
         elif studies[member["study_id"]] is not None and (said := _misplaced(run, member, studies[member["study_id"]])):
@@ -80,7 +80,7 @@ def _members(run: dict[str, Any], members: list[dict[str, Any]], studies: dict[s
     for study, count in priced.items():
         if count != 1:
             yield from _of(
-                "run", run["run_id"], [f"has its price {count} times in study {study[:16]}, and once is right"]
+                "run", run["run_id"], [f"has its price {count} times in study {str(study)[:16]}, and once is right"]
             )
 
 
@@ -99,7 +99,9 @@ def _misplaced(run: dict[str, Any], member: dict[str, Any], study: Any) -> str:
     if budget != member["rung"]:
         return "has another budget than its rung"
     return (
-        "" if (member["purpose"] == "report") == ("test" in splits) else f"was not trained to {member['purpose'][:20]}"
+        ""
+        if (member["purpose"] == "report") == ("test" in splits)
+        else f"was not trained to {str(member['purpose'])[:20]}"
     )
 
 
@@ -116,4 +118,4 @@ def _orphans(db: Connection) -> Iterator[Fault]:
 
 def _of(kind: str, of: str, said: list[str]) -> Iterator[Fault]:
     for phrase in said:
-        yield {"kind": kind, "id": of[:80], "fault": phrase}
+        yield {"kind": kind, "id": str(of)[:80], "fault": phrase}

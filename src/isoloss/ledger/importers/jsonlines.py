@@ -73,9 +73,11 @@ def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _column(name: str, values: list[Any]) -> pl.Series:
     kinds = {type(v) for v in values if v is not None}
-    if kinds <= {int, float} and kinds:
+    # whole numbers of more than 64 bits stay as they are written: as floats two seeds could become one
+    small = int not in kinds or all(abs(v) < 2**63 for v in values if type(v) is int)
+    if kinds <= {int, float} and kinds and small:
         return pl.Series(name, [None if v is None else float(v) for v in values] if float in kinds else values)
-    if len(kinds) <= 1:
+    if len(kinds) <= 1 and small:
         return pl.Series(name, values, strict=False)
     return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)
 
