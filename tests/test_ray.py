@@ -82,7 +82,7 @@ def cluster():
 
 
 class Killer(Observer):
-    """Kills a node at work when four runs ended, adds one when the engine has noticed, and lets runs last until it works."""
+    """Kills a node at work after four runs; adds one when the engine has noticed, and lets runs last until it works."""
 
     def __init__(self, cluster, folder):
         self.cluster, self.folder, self.ran, self.said, self.safe = cluster, folder, 0, [], []
