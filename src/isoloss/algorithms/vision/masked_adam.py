@@ -18,9 +18,10 @@ class MaskedAdam(OwnOptimizer):
     `weights` are the masked ones among `parameters`, `masks` theirs. `rule(optimizer, step)` is called before each
     update, the steps before it counted, while the weights still hold whole gradients; it changes masks by `keep` and
     may `rewind`. `early` are the parameters as they were when `remember` was last called, at first as they began.
+    What the `rule` draws comes from `generator`, whose state is kept: a run that goes on draws what it would have.
     """
 
-    held = ("mean", "square", "steps", "masks", "early", "taken")
+    held = ("mean", "square", "steps", "masks", "early", "taken", "drawn")
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class MaskedAdam(OwnOptimizer):
         weights: Sequence[torch.nn.Parameter],
         masks: Sequence[Tensor],
         rule: Callable[[MaskedAdam, int], None],
+        generator: torch.Generator,
         lr: float,
         weight_decay: float,
     ) -> None:
@@ -38,6 +40,7 @@ class MaskedAdam(OwnOptimizer):
         self.weights, self.masks, self.rule = list(weights), list(masks), rule
         self.early = [p.detach().clone() for p in parameters]
         self.taken = [torch.zeros(())]
+        self.generator, self.drawn = generator, [generator.get_state()]
         self.keep(masks)
 
     @torch.no_grad()
@@ -68,7 +71,9 @@ class MaskedAdam(OwnOptimizer):
     @torch.no_grad()
     def step(self) -> None:
         """The rule, the masks, the update."""
+        self.generator.set_state(self.drawn[0])
         self.rule(self, int(self.taken[0]))
+        self.drawn[0].copy_(self.generator.get_state())
         for weight, mask in zip(self.weights, self.masks, strict=True):
             assert weight.grad is not None
             weight.grad.mul_(mask)

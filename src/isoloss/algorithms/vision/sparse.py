@@ -74,6 +74,7 @@ class Sparse(Compact):
             weights,
             self.first_masks([(p.shape[0], p.shape[1]) for p in weights], kept, generator),
             lambda optimizer, step: self.rule(optimizer, step, choices, kept, generator),
+            generator,
             choices.lr,
             choices.weight_decay,
         )
