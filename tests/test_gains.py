@@ -67,6 +67,13 @@ def with_quality(runs: ArmRuns, quality: np.ndarray) -> ArmRuns:
 # -- invariances -----------------------------------------------------------------------------------------------------
 
 
+def test_seeds_without_a_partner_say_nothing_of_the_correlation_of_pairs() -> None:
+    ladders = [ladder_of(arm(n, rungs=4, seeds=k, sd=0.01, seed=k)) for n, k in (("a", 8), ("b", 3))]
+    noise = estimate_noise(*ladders)
+    assert noise.pair_dof == estimate_noise(*ladders[::-1]).pair_dof == 4 * (3 - 1)
+    assert noise.common.diagonal().tolist() == [3] * 4
+
+
 @settings(max_examples=8, deadline=None)
 @given(unit=st.floats(1e-18, 1e6), gain=st.floats(0.5, 2.0), exponent=st.floats(0.08, 0.13), seed=st.integers(0, 99))
 def test_gains_do_not_depend_on_the_unit_of_the_resource(unit: float, gain: float, exponent: float, seed: int) -> None:

@@ -235,7 +235,7 @@ def _pairing(first: Ladder, second: Ladder, relative: tuple[Array, ...]) -> tupl
             u = np.log(first.values[i][here]) / relative[0][i]
             v = np.log(second.values[j][[places[names[k]] for k in here]]) / relative[1][j]
             u, v = u - u.mean(), v - v.mean()
-            xy, xx, yy, dof = xy + float(u @ v), xx + float(u @ u), yy + float(v @ v), dof + len(names) - 1
+            xy, xx, yy, dof = xy + float(u @ v), xx + float(u @ u), yy + float(v @ v), dof + len(here) - 1
     if dof == 0 or xx == 0 or yy == 0:
         return common, 0.0, 0
     return common, float(np.clip(xy / np.sqrt(xx * yy), -0.99, 0.99)), dof
