@@ -209,17 +209,27 @@ def test_options_are_checked_by_name_and_value():
     assert "memory_gb" in listed["local"]
 
 
-#: Runs that hold 400 MB for a while, and say when.
+#: Runs that hold 400 MB for a while, and say when. The first waits for a second as long as the file `patience` says:
+#: a quick machine would else be done with all of them before its second worker is up.
 HUNGRY = """
 import time
 from pathlib import Path
 _run = Ridge.run
 def run(self, task, spec, context):
+    folder = Path({folder!r})
     began = time.monotonic()
     held = np.ones(50_000_000)
+    mine = folder / f"in-{{spec.seed}}-{{began}}"
+    mine.touch()
     time.sleep(0.15)
-    with open(Path({folder!r}) / "spans", "a") as log:
+    until = began + float((folder / "patience").read_text())
+    while time.monotonic() < until and not (folder / "met").exists():
+        if len(list(folder.glob("in-*"))) > 1:
+            (folder / "met").touch()
+        time.sleep(0.01)
+    with open(folder / "spans", "a") as log:
         log.write(f"{{began}} {{time.monotonic()}}\\n")
+    mine.unlink()
     del held
     return _run(self, task, spec, context)
 Ridge.run = run
@@ -246,10 +256,12 @@ def test_runs_that_do_not_fit_in_memory_wait_for_each_other(tmp_path):
     (tmp_path / "ridge.py").write_text(RIDGE_PLUGIN + HUNGRY.format(folder=str(tmp_path)))
     study = tmp_path / "ridge.toml"
     study.write_text(SMALLER.replace("[16, 64, 256]", "[16, 64]"))
+    (tmp_path / "patience").write_text("0")
     table(study, tmp_path, "local", memory_gb="4")  # what runs take is in the ledger now
     for limit, rungs, together in (("0.8", "[16, 64, 256]", False), ("4", "[16, 64, 256, 1024]", True)):
         study.write_text(SMALLER.replace("[16, 64, 256]", rungs))
         (tmp_path / "spans").unlink()
+        (tmp_path / "patience").write_text("60" if together else "0")
         listener, opened = Listener(), open_study(study)
         engine = open_engine("local", workers=WORKERS, options={"memory_gb": limit})
         with contextlib.closing(Ledger(str(tmp_path / "local.sqlite"))) as ledger:
