@@ -275,6 +275,22 @@ def test_a_law_that_misses_is_said(study):
     assert sum(t.predicted for t in calm.trials) == 2 * len(long.arms)
 
 
+def test_a_law_that_leads_too_far_is_held_and_said(study):
+    """Best values a grid step down at every swept rung, then carried over a budget of 64 times."""
+    long = carried(study)
+    high = tuple(r if r <= 256 else r * 16 for r in long.ladder.rungs)
+    long = long.model_copy(update={"ladder": long.ladder.model_copy(update={"rungs": high})})
+    best_at = {16: 1.0, 64: 0.1, 256: 0.01}
+
+    def steep(r):
+        return 1.0 + abs(math.log10(r.spec.choices["penalty"] / best_at.get(r.rung, 0.001)))
+
+    held = analyse(long, with_examples(play(long, steep)[1]), draws=200)
+    said = [d for d in held.diagnostics if d.code == "law-held"]
+    assert {d.details["arm"] for d in said} == set(long.arms)
+    assert {c.predicted for c in held.carried} == {0.001} and all(c.wanted < 0.001 for c in held.carried)
+
+
 def with_examples(table):
     """What a run used, for the analysis: its rung."""
     used = pl.col("rung").alias("examples"), pl.col("rung").alias("train_flops"), pl.col("run_id").alias("cluster")
@@ -373,8 +389,23 @@ def test_a_law_is_shrunk_never_turned_and_does_not_depend_on_units(values, ratio
     other = fit_choice([b * 1e3 for b in budgets], values, ratio)
     assert other.slope == pytest.approx(law.slope, abs=1e-9)
     assert other.at(budgets[-1] * 1e4) == pytest.approx(law.at(budgets[-1] * 10), rel=1e-6)
-    if len(values) == 1:
-        assert law.at(budgets[0] * 1e9) == pytest.approx(values[0])
+    if len(values) < 3:  # two picks can't tell a slope from noise
+        middle = math.exp(sum(map(math.log, values)) / len(values))
+        assert law.at(budgets[0] * 1e9) == pytest.approx(middle)
+
+
+@given(
+    st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=6),
+    st.floats(1.1, 10),
+    st.lists(st.floats(1, 1e30), min_size=6, max_size=6, unique=True),
+    st.floats(1, 1e30),
+)
+def test_whatever_the_picks_a_carried_value_stays_a_grid_step_from_them(values, ratio, budgets, at):
+    law = fit_choice(sorted(budgets)[: len(values)], values, ratio)
+    assert min(values) / ratio <= law.at(at) <= max(values) * ratio
+    if law.at(at) == law.unheld(at):
+        return
+    assert law.unheld(at) < min(values) / ratio or law.unheld(at) > max(values) * ratio
 
 
 def test_one_noisy_pick_does_not_tilt_the_law():

@@ -220,7 +220,8 @@ def _carried(tuning: Tuning) -> list[Carried]:
             for name, law in (laws or {}).items() if final else ():
                 predicted, chosen = tuning.check(arm, rung)[0][name], best_trial(final).values[name]
                 slopes = (law.slope, law.raw_slope, law.slope_se)
-                found.append(Carried(arm, name, rung, *slopes, float(predicted), float(chosen)))
+                line = law.unheld(rung), law.unheld(rung) != law.at(rung)
+                found.append(Carried(arm, name, rung, *slopes, float(predicted), float(chosen), *line))
     return found
 
 

@@ -101,6 +101,13 @@ def _tuning(study: Study, trials: Sequence[Trial], carried: Sequence[Carried]) -
             )
             message = f"{arm}: the law that carries swept choices up the ladder missed ({said}): sweep one rung more."
             found.append(Diagnostic("law-missed", "warning", message, {"arm": arm, "rungs": [c.rung for c in far]}))
+        held = [c for c in carried if c.arm == arm and c.held]
+        if held:
+            said = "; ".join(
+                f"{c.choice} at rung {c.rung:.3g}: {c.wanted:.3g}, held at {c.predicted:.3g}" for c in held
+            )
+            message = f"{arm}: the law leads over a grid step from what was best at any swept rung ({said})."
+            found.append(Diagnostic("law-held", "info", message, {"arm": arm, "rungs": [c.rung for c in held]}))
     return found
 
 

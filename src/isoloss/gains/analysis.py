@@ -35,8 +35,9 @@ class Trial:
 class Carried:
     """A swept choice at a rung where it was predicted: by a law of `slope` in ln C across the swept rungs.
 
-    `slope` is the least-squares `raw_slope` shrunk towards 0 by its standard error `slope_se`; `predicted` is the
-    allowed value nearest to the law's, `chosen` the best value of the check.
+    `slope` is the least-squares `raw_slope` shrunk towards 0 by its standard error `slope_se`, 0 from fewer than three
+    rungs; `wanted` is where that line leads, `held` whether it leads further from the swept rungs' best values than a
+    law may; `predicted` is the allowed value nearest to the law's, `chosen` the best value of the check.
     """
 
     arm: str
@@ -47,6 +48,8 @@ class Carried:
     slope_se: float
     predicted: float
     chosen: float
+    wanted: float
+    held: bool
 
 
 @dataclass(frozen=True)

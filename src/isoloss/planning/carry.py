@@ -1,11 +1,14 @@
 """Swept choices carried up the ladder: a law of each across the swept rungs, and the trials that check it.
 
-A choice h is taken to follow ``ln h = a + b ln C`` in the budget C. Picks from a grid are noisy (a pick says no more
-than "within half a step", and seeds add to that), and an error in b grows with the distance it is carried over. So b is
-the least-squares slope shrunk towards 0 by one standard error: ``sign(b) max(|b| - se, 0)``, where
+A choice h is taken to follow ``ln h = a + b ln C`` in the budget C. Picks from a grid are noisy: where the optimum is
+flat, seeds move them by whole steps, and an error in b grows with the distance it is carried over. So b is the
+least-squares slope shrunk towards 0 by one standard error: ``sign(b) max(|b| - se, 0)``, where
 ``se^2 = s^2 / sum (ln C - mean ln C)^2`` and ``s`` is the larger of the residuals' standard deviation and a grid's own,
-``ln(ratio) / sqrt(12)`` (a value anywhere within its step). One swept rung gives b = 0: the choice is transferred as it
-is, as under muP (Yang et al. 2022, arXiv 2203.03466).
+``ln(ratio) / sqrt(12)`` (a value anywhere within its step). Two picks leave no residual that could tell a slope from
+noise: b = 0, and the choice is transferred as it is, as under muP (Yang et al. 2022, arXiv 2203.03466).
+
+However steep, the law is held within one grid step of the least and the greatest pick: trials know nothing beyond that.
+`python benchmarks/carried.py` sets these rules against plain ones, on the run tables in ``results/``.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ DIGITS = 2
 
 @dataclass(frozen=True)
 class ChoiceLaw:
-    """``ln h = middle + slope (ln C - centre)``; `raw_slope` and `slope_se` before shrinking, `rungs` behind it."""
+    """``ln h = middle + slope (ln C - centre)``, held between `least` and `greatest`; `raw_slope` and `slope_se` before
+    shrinking, `rungs` behind it."""
 
     centre: float
     middle: float
@@ -33,10 +37,19 @@ class ChoiceLaw:
     raw_slope: float
     slope_se: float
     rungs: int
+    least: float
+    greatest: float
 
     def at(self, budget: float) -> float:
         """The choice predicted at `budget`."""
-        return math.exp(self.middle + self.slope * (math.log(budget) - self.centre))
+        return min(max(self.unheld(budget), self.least), self.greatest)
+
+    def unheld(self, budget: float) -> float:
+        """Where the line leads at `budget`, bounds or not; infinite where no float holds it."""
+        try:
+            return math.exp(self.middle + self.slope * (math.log(budget) - self.centre))
+        except OverflowError:
+            return math.inf
 
 
 def fit_choice(budgets: Sequence[float], values: Sequence[Number], ratio: float) -> ChoiceLaw:
@@ -51,13 +64,15 @@ def fit_choice(budgets: Sequence[float], values: Sequence[Number], ratio: float)
     x, y = [math.log(c) for c in budgets], [math.log(v) for v in values]
     n, centre, middle = len(x), sum(x) / len(x), sum(y) / len(y)
     spread = sum((u - centre) ** 2 for u in x)
+    bounds = min(values) / ratio, max(values) * ratio
     if spread == 0:
-        return ChoiceLaw(centre, middle, 0.0, 0.0, 0.0, n)
+        return ChoiceLaw(centre, middle, 0.0, 0.0, 0.0, n, *bounds)
     slope = sum((u - centre) * (v - middle) for u, v in zip(x, y, strict=True)) / spread
     left = sum((v - middle - slope * (u - centre)) ** 2 for u, v in zip(x, y, strict=True))
     grain = math.log(ratio) ** 2 / 12
     se = math.sqrt(max(left / (n - 2) if n > 2 else 0.0, grain) / spread)
-    return ChoiceLaw(centre, middle, math.copysign(max(abs(slope) - se, 0.0), slope), slope, se, n)
+    sure = max(abs(slope) - se, 0.0) if n > 2 else 0.0
+    return ChoiceLaw(centre, middle, math.copysign(sure, slope), slope, se, n, *bounds)
 
 
 def clamped(axis: Axis, value: float) -> float:

@@ -259,6 +259,11 @@ _MEANINGS: dict[str, Meaning] = {
         "At a rung that was not swept whole the best value lies away from the prediction.",
         "Raise `swept_rungs` by one, or check more values.",
     ),
+    "law-held": Meaning(
+        "A choice was carried up less far than its law leads",
+        "No swept rung has tried values that far out, so the law is held one grid step from those it has found best.",
+        "Look whether the check's best value is the outermost one; if so, raise `swept_rungs` by one.",
+    ),
     "same-runs": Meaning(
         "Two arms are the same runs",
         "An arm compared with itself has a gain of one by construction.",
