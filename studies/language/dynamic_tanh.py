@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from isoloss.algorithms.cost import Cost
 from isoloss.algorithms.innovation import innovation
-from isoloss.algorithms.language.cost import Cost
 from isoloss.algorithms.language.normalisation import Norm
 from isoloss.algorithms.language.parts import norm
 

@@ -26,7 +26,6 @@ BUILTIN = {
     "vision/pruned-one-shot": "isoloss.algorithms.vision.pruned",
     "vision/pruned-iterative": "isoloss.algorithms.vision.pruned",
     "vision/fine-tuned": "isoloss.algorithms.vision.fine_tuning",
-    "systems/transformer": "isoloss.algorithms.systems.transformer",
     "vision/cnn": "isoloss.algorithms.vision.cnn",
     "vision/vit": "isoloss.algorithms.vision.vit",
     "vision/mlp-mixer": "isoloss.algorithms.vision.vit",
@@ -34,6 +33,7 @@ BUILTIN = {
     "vision/mae": "isoloss.algorithms.vision.mae",
     "vision/pca-logistic": "isoloss.algorithms.vision.classical",
     "vision/label-spreading": "isoloss.algorithms.vision.classical",
+    "systems/transformer": "isoloss.algorithms.systems.transformer",
 }
 
 algorithms: Registry[Algorithm] = Registry("algorithm", BUILTIN, "isoloss.algorithms")

@@ -27,6 +27,8 @@ class Algorithm(abc.ABC):
     """
 
     card: ClassVar[Card]
+    #: Choices that count training steps: a plan times a run with few of each.
+    stepped: ClassVar[tuple[str, ...]] = ("steps",)
 
     class Choices(Options):
         """No choices."""

@@ -13,8 +13,6 @@ from isoloss.tasks import tasks
 
 #: Steps timed: enough that the first, counted one does not weigh.
 STEPS = 60
-#: Choices that count steps: of the whole training, or of its first phase.
-STEPPED = ("steps", "pretrain_steps")
 
 
 def smoke_run(
@@ -58,7 +56,7 @@ def seconds_of(run: PlannedRun) -> float:
     task_class = tasks.get(spec.task)
     task = task_class(task_class.Options(**spec.task_options))
     task.prepare()
-    short = {k: min(STEPS, v) for k, v in spec.choices.items() if k in STEPPED and isinstance(v, int)}
+    short = {k: min(STEPS, v) for k, v in spec.choices.items() if k in algorithm.stepped and isinstance(v, int)}
     if not short:
         _, outcome, flops = smoke_run(spec.algorithm)
         return _spent(outcome) * run.flops / flops

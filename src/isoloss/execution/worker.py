@@ -19,8 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_dir
-
+from isoloss.cache import cache_folder
 from isoloss.errors import StudyError
 from isoloss.execution.checkout import checkout
 from isoloss.execution.engine import Job
@@ -173,9 +172,8 @@ def context() -> Context:
         raise StudyError(
             "ISOLOSS_CHECKPOINT_SECONDS", f"'{asked[:40]}' is no number of seconds", "leave it unset for 60"
         )
-    cache_folder = Path(os.environ.get("ISOLOSS_CACHE") or user_cache_dir("isoloss"))
     device = os.environ.get("ISOLOSS_DEVICE") or "auto"
-    return Context(device=device, cache=cache_folder, stop=_stop, checkpoint_seconds=seconds)
+    return Context(device=device, cache=cache_folder(), stop=_stop, checkpoint_seconds=seconds)
 
 
 def forget_checkpoint(run_id: str) -> None:

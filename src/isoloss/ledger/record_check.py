@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from isoloss.errors import printable
+from isoloss.errors import StudyError, printable
 from isoloss.ledger.curve_size import CURVE_BYTES, curve_fault
 from isoloss.ledger.digest import canonical_json, environment_id, record_digest
 from isoloss.ledger.records import TEXT
@@ -98,15 +98,13 @@ def environment_faults(of: str, data: str) -> list[str]:
 
 def study_of(study_id: str, name: str, text: str) -> Any:
     """The study in `text`, where that is `study_id`; else None. Loads none of its plug-ins."""
-    import tomllib
-
-    from isoloss.study import Study
+    from isoloss.study import parse_study
 
     if not isinstance(text, str) or len(text) > TEXT:  # SQLite keeps whatever was put into a column
         return None
     try:
-        study = Study.model_validate(tomllib.loads(text))
-    except (ValueError, TypeError, RecursionError):  # pydantic's and tomllib's are ValueErrors
+        study = parse_study(text, study_id)
+    except StudyError:
         return None
     return study if study.study_id == study_id and study.name == name else None
 

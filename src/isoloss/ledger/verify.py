@@ -98,11 +98,9 @@ def _misplaced(run: dict[str, Any], member: dict[str, Any], study: Any) -> str:
         return "trained another algorithm than it should"
     if budget != member["rung"]:
         return "has another budget than its rung"
-    return (
-        ""
-        if (member["purpose"] == "report") == ("test" in splits)
-        else f"was not trained to {str(member['purpose'])[:20]}"
-    )
+    if (member["purpose"] == "report") != ("test" in splits):
+        return f"was not trained to {str(member['purpose'])[:20]}"
+    return ""
 
 
 def _orphans(db: Connection) -> Iterator[Fault]:

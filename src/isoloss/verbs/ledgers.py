@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from isoloss.cache import cache_folder
 from isoloss.errors import LedgerError, UnknownNameError
 from isoloss.verbs.studies import ledger_url
 
@@ -130,17 +131,11 @@ def prune(
     store = Ledger(ledger_url(ledger), create=False)
     try:
         wanted = _ids(store, studies) if studies else []
-        found = pruning.waste(store.database, cache or _cache(), wanted)
+        found = pruning.waste(store.database, cache or cache_folder(), wanted)
         freed = pruning.remove(store.database, found) if yes and found.removals else None
     finally:
         store.close()
     return {"ledger": store.name, "removals": [asdict(r) for r in found.removals], "removed": yes, "freed": freed}
-
-
-def _cache() -> Path:
-    from platformdirs import user_cache_dir
-
-    return Path(os.environ.get("ISOLOSS_CACHE") or user_cache_dir("isoloss"))
 
 
 def _ids(store: Any, wanted: Sequence[str]) -> list[str]:

@@ -29,7 +29,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isoloss.algorithms.language.cost import Cost
+from isoloss.algorithms.cost import Cost
 from isoloss.algorithms.vision.base import UPDATE_FLOPS, ImageAlgorithm, in_order
 from isoloss.tasks.rotated_digits import TURNS
 from isoloss.training.formulas import NORMALISE_FLOPS_PER_ELEMENT

@@ -9,13 +9,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
+from isoloss.algorithms.cost import Cost, linear
 from isoloss.algorithms.geometry.plane_classifier import (
     CLASSES,
     SMOKE,
     STAGES,
     PlaneClassifier,
 )
-from isoloss.algorithms.language.cost import Cost, linear
 from isoloss.algorithms.vision.cost import convolution, norm, pointwise
 from isoloss.tasks.rotated_mnist import FULL, turned
 

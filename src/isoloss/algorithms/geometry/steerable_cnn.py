@@ -24,6 +24,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
+from isoloss.algorithms.cost import Cost, linear, work
 from isoloss.algorithms.geometry.group_cnn import GroupNorm2d
 from isoloss.algorithms.geometry.plane_classifier import (
     CLASSES,
@@ -43,7 +44,6 @@ from isoloss.algorithms.geometry.steerable_layers import (
     gated_harmonics,
     harmonics,
 )
-from isoloss.algorithms.language.cost import Cost, linear, work
 from isoloss.algorithms.vision.cost import convolution, norm, pointwise
 
 

@@ -10,9 +10,9 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from isoloss.algorithms.cost import Cost, work
 from isoloss.algorithms.geometry.point_groups import SO2, Representation, direct_sum, harmonic, trivial
 from isoloss.algorithms.geometry.steerable_kernels import sampled
-from isoloss.algorithms.language.cost import Cost, work
 from isoloss.algorithms.vision.cost import norm, pointwise
 
 

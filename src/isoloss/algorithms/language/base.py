@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from isoloss.algorithms.base import Rung
-from isoloss.algorithms.language.cost import Cost
+from isoloss.algorithms.cost import Cost
 from isoloss.algorithms.language.model import LanguageModel
 from isoloss.algorithms.language.sizing import Shape, choose
 from isoloss.errors import StudyError

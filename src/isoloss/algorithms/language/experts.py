@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isoloss.algorithms.language.cost import Cost, linear, work
+from isoloss.algorithms.cost import Cost, linear, work
 from isoloss.algorithms.language.feed_forward import FeedForward
 
 BALANCE_LOSS = 0.01  # Fedus et al. 2021, equation 4

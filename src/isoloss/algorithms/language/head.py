@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from isoloss.algorithms.language.cost import Cost, linear, work
+from isoloss.algorithms.cost import Cost, linear, work
 from isoloss.algorithms.language.loss import token_loss
 
 

@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import nn
 
 from isoloss.algorithms import algorithm
+from isoloss.algorithms.cost import Cost, work
 from isoloss.algorithms.language.base import LanguageAlgorithm, LanguageChoices
-from isoloss.algorithms.language.cost import Cost, work
 from isoloss.algorithms.language.loss import token_loss
 from isoloss.algorithms.language.model import LanguageModel
 from isoloss.algorithms.language.sizing import Shape

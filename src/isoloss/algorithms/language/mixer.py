@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isoloss.algorithms.language.cost import Cost
+from isoloss.algorithms.cost import Cost
 from isoloss.algorithms.language.sizing import Shape
 
 

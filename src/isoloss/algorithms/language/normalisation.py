@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from isoloss.algorithms.language.cost import Cost
+from isoloss.algorithms.cost import Cost
 from isoloss.algorithms.language.parts import norm
 from isoloss.training.formulas import NORMALISE_FLOPS_PER_ELEMENT
 

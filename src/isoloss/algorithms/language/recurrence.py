@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from isoloss.algorithms.language.cost import Cost, linear, work
+from isoloss.algorithms.cost import Cost, linear, work
 from isoloss.algorithms.language.mixer import Flow, Mixer
 from isoloss.algorithms.language.normalisation import RMSNorm
 from isoloss.algorithms.language.parts import mixer

@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from isoloss.algorithms import algorithm
+from isoloss.algorithms.cost import Cost, work
 from isoloss.algorithms.language.attention import first_attention, value_width
 from isoloss.algorithms.language.base import REFERENCE_WIDTH, LanguageAlgorithm, LanguageChoices
-from isoloss.algorithms.language.cost import Cost, work
 from isoloss.algorithms.language.experts import Experts
 from isoloss.algorithms.language.feed_forward import FeedForward
 from isoloss.algorithms.language.head import Head

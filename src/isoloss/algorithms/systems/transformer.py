@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from isoloss.algorithms import algorithm, algorithms
 from isoloss.algorithms.base import Algorithm, Rung
-from isoloss.algorithms.language.cost import Cost
+from isoloss.algorithms.cost import Cost
 from isoloss.algorithms.language.sizing import Shape
 from isoloss.algorithms.language.transformer import TransformerModern
 from isoloss.errors import StudyError

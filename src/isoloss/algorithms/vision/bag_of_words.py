@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.language.cost import Cost, linear, work
+from isoloss.algorithms.cost import Cost, linear, work
 from isoloss.algorithms.vision.image_text import SMOKE, Captions, ImageText, Objective
 
 

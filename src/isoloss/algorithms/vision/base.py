@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isoloss.algorithms.base import Rung
-from isoloss.algorithms.language.cost import Cost
+from isoloss.algorithms.cost import Cost
 from isoloss.errors import StudyError
 from isoloss.tasks.base import Task
 from isoloss.tasks.vision.images import Images, ImageTask, Labels

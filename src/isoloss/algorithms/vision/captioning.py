@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.language.cost import Cost, linear
+from isoloss.algorithms.cost import Cost, linear
 from isoloss.algorithms.vision.image_text import SMOKE, Captions, ImageText, Objective
 from isoloss.training.formulas import NORMALISE_FLOPS_PER_ELEMENT
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from isoloss.algorithms.language.cost import Cost, linear
+from isoloss.algorithms.cost import Cost, linear
 from isoloss.algorithms.vision.augment import random_views
 from isoloss.algorithms.vision.base import ImageAlgorithm
 

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.language.cost import Cost
+from isoloss.algorithms.cost import Cost
 from isoloss.algorithms.vision.classifier import Classifier
 from isoloss.algorithms.vision.cost import convolution, norm, pointwise
 

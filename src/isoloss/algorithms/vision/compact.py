@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
 from isoloss.algorithms.base import Rung
-from isoloss.algorithms.language.cost import Cost, linear, work
+from isoloss.algorithms.cost import Cost, linear, work
 from isoloss.algorithms.vision.base import ImageAlgorithm, loss_flops
 from isoloss.algorithms.vision.cost import pointwise
 from isoloss.algorithms.vision.masks import WEIGHT

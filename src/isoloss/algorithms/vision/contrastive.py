@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.language.cost import Cost, linear, work
+from isoloss.algorithms.cost import Cost, linear, work
 from isoloss.algorithms.vision.image_text import SMOKE, Captions, ImageText, Objective
 
 #: Where the temperature starts, and the largest factor that it may become (Radford et al. 2021, section 2.5).

@@ -1,13 +1,13 @@
 """What the layers of an image network cost, by formula: parameters, and FLOPs of one image.
 
-A whole network is the sum of its parts (`isoloss.algorithms.language.cost.Cost`, whose "token" is an image here).
+A whole network is the sum of its parts (`isoloss.algorithms.cost.Cost`, whose "token" is an image here).
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from isoloss.algorithms.language.cost import Cost, work
+from isoloss.algorithms.cost import Cost, work
 from isoloss.training.formulas import NORMALISE_FLOPS_PER_ELEMENT
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.language.cost import Cost, work
+from isoloss.algorithms.cost import Cost, work
 from isoloss.algorithms.vision.base import error_rate, loss_flops
 from isoloss.algorithms.vision.compact import LARGE, SMOKE, CompactDense, Perceptron, perceptron_cost
 from isoloss.training.gradient import Trainee

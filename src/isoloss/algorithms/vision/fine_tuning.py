@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from isoloss.algorithms import algorithm
 from isoloss.algorithms.base import Rung
-from isoloss.algorithms.language.cost import Cost, linear
+from isoloss.algorithms.cost import Cost, linear
 from isoloss.algorithms.vision.cnn import CNN, Convolutions, halved
 from isoloss.algorithms.vision.cost import convolution
 from isoloss.algorithms.vision.pretrained import Pretrained

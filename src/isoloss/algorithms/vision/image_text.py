@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isoloss.algorithms.base import Rung
-from isoloss.algorithms.language.cost import Cost, linear
+from isoloss.algorithms.cost import Cost, linear
 from isoloss.algorithms.vision.base import UPDATE_FLOPS, in_order
 from isoloss.algorithms.vision.cost import convolution, norm, pointwise
 from isoloss.errors import StudyError

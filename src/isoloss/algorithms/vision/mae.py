@@ -11,8 +11,6 @@ Source: He et al. 2022, arXiv 2111.06377; Bao et al. 2022, arXiv 2106.08254 (BEi
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -21,16 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.language.cost import Cost, linear, work
+from isoloss.algorithms.cost import Cost, linear, work
 from isoloss.algorithms.vision.augment import random_views
-from isoloss.algorithms.vision.base import UPDATE_FLOPS, in_order
+from isoloss.algorithms.vision.base import UPDATE_FLOPS
 from isoloss.algorithms.vision.cnn import SMOKE
 from isoloss.algorithms.vision.cost import at, norm, patch_cost, pointwise
-from isoloss.algorithms.vision.pretrained import Pretrained, Pretraining
+from isoloss.algorithms.vision.pretrained import Pretrained, Pretraining, without_labels
 from isoloss.algorithms.vision.vit import Attention, Block, PatchNetwork, VisionTransformer, block_cost
 from isoloss.training.gradient import Trainee
-from isoloss.training.optimizers.adam import FusedAdam
-from isoloss.training.schedules import cosine
 
 #: Channels of the decoder, which has one block.
 DECODER_WIDTH = 32
@@ -126,17 +122,12 @@ class MAE(Pretrained):
         assert isinstance(encoder, PatchNetwork)
         sees_all = choices.encoder_sees == "all"
         model = Autoencoder(encoder, patches, choices.patch, choices.width, sees_all=sees_all)
-        return Trainee(
-            model=model,
-            optimizer=FusedAdam(model.parameters(), choices.pretrain_lr, weight_decay=choices.pretrain_decay),
-            batches=_masked(task, choices, seed, shown, patches),
-            loss=model,
-            evaluate=lambda split: 0.0,
-            schedule=functools.partial(cosine, final=0.0),
-            steps=choices.pretrain_steps,
-            examples_per_step=choices.pretrain_batch,
-            sizes={"unique_examples": choices.unlabelled},
-        )
+
+        def masked(x_b1hw: Tensor, generator: torch.Generator) -> Masked:
+            order_bt = torch.rand(len(x_b1hw), patches, generator=generator).argsort(1)
+            return random_views(x_b1hw, generator, task.mirrors), order_bt[:, :shown], order_bt[:, shown:]
+
+        return without_labels(model, masked, task, choices, seed)
 
     def encoder_cost(self, task: Any, choices: Any) -> Cost:
         """What an image costs the encoder in pre-training: only the patches that it sees."""
@@ -159,11 +150,3 @@ class MAE(Pretrained):
         )
         network = self.encoder_cost(task, choices) + decoder
         return choices.pretrain_batch * network.training + UPDATE_FLOPS * network.parameters
-
-
-def _masked(task: Any, choices: Any, seed: int, shown: int, patches: int) -> Iterator[Masked]:
-    generator = torch.Generator().manual_seed(seed)
-    x_n1hw = torch.from_numpy(task.unlabelled(choices.unlabelled, seed)).unsqueeze(1)
-    for picked in in_order(len(x_n1hw), choices.pretrain_batch, choices.pretrain_steps, generator):
-        order_bt = torch.rand(len(picked), patches, generator=generator).argsort(1)
-        yield random_views(x_n1hw[picked], generator, task.mirrors), order_bt[:, :shown], order_bt[:, shown:]

@@ -9,9 +9,10 @@ deleted or damaged, it is made again.
 from __future__ import annotations
 
 import abc
+import functools
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,10 @@ from typing import Any, ClassVar
 import torch
 from filelock import FileLock
 from pydantic import Field
+from torch import Tensor, nn
 
 from isoloss.algorithms.base import Algorithm, Rung
+from isoloss.algorithms.vision.base import in_order
 from isoloss.algorithms.vision.classifier import Classifier
 from isoloss.errors import StudyError
 from isoloss.runs import Amount, Context, Outcome, RunSpec
@@ -31,8 +34,10 @@ from isoloss.training.accounts import counted
 from isoloss.training.flops import PeriodicMeter
 from isoloss.training.gradient import Trainee
 from isoloss.training.loop import Member
+from isoloss.training.optimizers.adam import FusedAdam
 from isoloss.training.placement import choose_device, place
 from isoloss.training.precision import products, within
+from isoloss.training.schedules import cosine
 
 #: Amounts of which a run of two phases has the larger one; of all others that phases spend it has the sum.
 LARGER = ("peak_memory_bytes", "activation_bytes")
@@ -49,6 +54,30 @@ class Pretraining(Options):
     pretrain_decay: float = Field(0.01, ge=0)
 
 
+def without_labels(
+    model: nn.Module, views: Callable[[Tensor, torch.Generator], Any], task: Any, choices: Any, seed: int
+) -> Trainee:
+    """A first phase on images without labels: `model` turns ``views(images, generator)`` of a batch into its loss."""
+
+    def batches() -> Iterator[Any]:
+        generator = torch.Generator().manual_seed(seed)
+        x_n1hw = torch.from_numpy(task.unlabelled(choices.unlabelled, seed)).unsqueeze(1)
+        for picked in in_order(len(x_n1hw), choices.pretrain_batch, choices.pretrain_steps, generator):
+            yield views(x_n1hw[picked], generator)
+
+    return Trainee(
+        model=model,
+        optimizer=FusedAdam(model.parameters(), choices.pretrain_lr, weight_decay=choices.pretrain_decay),
+        batches=batches(),
+        loss=model,
+        evaluate=lambda split: 0.0,
+        schedule=functools.partial(cosine, final=0.0),
+        steps=choices.pretrain_steps,
+        examples_per_step=choices.pretrain_batch,
+        sizes={"unique_examples": choices.unlabelled},
+    )
+
+
 class Pretrained(Algorithm):
     """An encoder that learns from images without labels first. Subclasses give `pretext`, `pretext_step_flops` and
     `Choices`: those of `supervised` and of `Pretraining`.
@@ -57,6 +86,7 @@ class Pretrained(Algorithm):
     pre-training does not depend on.
     """
 
+    stepped = ("pretrain_steps", "steps")
     supervised: ClassVar[Classifier]
     second_phase: ClassVar[frozenset[str]] = frozenset({"lr", "batch", "weight_decay", "steps", "labels", "augment"})
 

@@ -12,8 +12,6 @@ Source: Chen, Kornblith, Norouzi & Hinton 2020, arXiv 2002.05709, eq. 1.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,32 +20,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.language.cost import linear
+from isoloss.algorithms.cost import linear
 from isoloss.algorithms.vision.augment import random_views
-from isoloss.algorithms.vision.base import UPDATE_FLOPS, in_order
+from isoloss.algorithms.vision.base import UPDATE_FLOPS
 from isoloss.algorithms.vision.cnn import CNN, SMOKE
 from isoloss.algorithms.vision.cost import pointwise
-from isoloss.algorithms.vision.pretrained import Pretrained, Pretraining
+from isoloss.algorithms.vision.pretrained import Pretrained, Pretraining, without_labels
 from isoloss.training.formulas import NORMALISE_FLOPS_PER_ELEMENT
 from isoloss.training.gradient import Trainee
-from isoloss.training.optimizers.adam import FusedAdam
-from isoloss.training.schedules import cosine
 
 #: Outputs of the projector that views are compared in, and its hidden units.
 PROJECTED, HIDDEN = 32, 64
 
 
-class Projected(nn.Module):
+class Contrasted(nn.Module):
     """The encoder, and a projector that is used in pre-training alone."""
 
-    def __init__(self, encoder: nn.Module, features: int) -> None:
+    def __init__(self, encoder: nn.Module, features: int, temperature: float) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.temperature = encoder, temperature
         self.projector = nn.Sequential(nn.Linear(features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, PROJECTED))
 
     def forward(self, x_n1hw: Tensor) -> Tensor:
-        """Views to unit vectors ``(n, PROJECTED)``."""
-        return functional.normalize(self.projector(self.encoder(x_n1hw)), dim=1)
+        """The loss of views, first ones in front of their partners."""
+        return contrast(functional.normalize(self.projector(self.encoder(x_n1hw)), dim=1), self.temperature)
 
 
 def contrast(z_nd: Tensor, temperature: float) -> Tensor:
@@ -93,18 +89,12 @@ class SimCLR(Pretrained):
 
     def pretext(self, task: Any, choices: Any, seed: int) -> Trainee:
         """Encoder and projector on two views of each image drawn."""
-        model = Projected(self.supervised.encoder(task, choices), self.supervised.features(task, choices))
-        return Trainee(
-            model=model,
-            optimizer=FusedAdam(model.parameters(), choices.pretrain_lr, weight_decay=choices.pretrain_decay),
-            batches=_views(task, choices, seed),
-            loss=lambda views: contrast(model(views), choices.temperature),
-            evaluate=lambda split: 0.0,
-            schedule=functools.partial(cosine, final=0.0),
-            steps=choices.pretrain_steps,
-            examples_per_step=choices.pretrain_batch,
-            sizes={"unique_examples": choices.unlabelled},
-        )
+        encoder, features = self.supervised.encoder(task, choices), self.supervised.features(task, choices)
+
+        def two(x_b1hw: Tensor, generator: torch.Generator) -> Tensor:
+            return random_views(torch.cat([x_b1hw, x_b1hw]), generator, task.mirrors)
+
+        return without_labels(Contrasted(encoder, features, choices.temperature), two, task, choices, seed)
 
     def pretext_step_flops(self, task: Any, choices: Any) -> float:
         r"""For each of n = 2b views the encoder, the projector and its normalisation; n^2 similarities of d entries:
@@ -116,11 +106,3 @@ class SimCLR(Pretrained):
         compared = n * n * (6 * PROJECTED + 2 * NORMALISE_FLOPS_PER_ELEMENT + 2)
         normalised = 6 * n * PROJECTED
         return n * network.training + compared + normalised + UPDATE_FLOPS * network.parameters
-
-
-def _views(task: Any, choices: Any, seed: int) -> Iterator[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    x_n1hw = torch.from_numpy(task.unlabelled(choices.unlabelled, seed)).unsqueeze(1)
-    for picked in in_order(len(x_n1hw), choices.pretrain_batch, choices.pretrain_steps, generator):
-        twice = torch.cat([x_n1hw[picked], x_n1hw[picked]])
-        yield random_views(twice, generator, task.mirrors)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from isoloss.algorithms import algorithm
-from isoloss.algorithms.language.cost import Cost, linear, work
+from isoloss.algorithms.cost import Cost, linear, work
 from isoloss.algorithms.vision.classifier import Classifier
 from isoloss.algorithms.vision.cnn import SMOKE, halved
 from isoloss.algorithms.vision.cost import at, convolution, norm, patch_cost, pointwise
@@ -157,7 +157,7 @@ class PatchNetwork(nn.Module):
 
 
 class PatchClassifier(Classifier):
-    """What the networks of patches share. Subclasses give `mix` and `mix_cost`."""
+    """What the networks of patches share: attention mixes them, unless `mix` and `mix_cost` say otherwise."""
 
     positions = True
 
@@ -210,7 +210,7 @@ class PatchClassifier(Classifier):
     def encoding(self, task: Any, choices: Any) -> Cost:
         """Stem, positions, blocks, last norm and the mean."""
         t, d = self.patches(task, choices), choices.width
-        ends = pointwise(t * d) + norm_at(t, d)  # the mean and the norm before it
+        ends = pointwise(t * d) + at(t, norm(d))  # the mean and the norm before it
         places = pointwise(t * d) + Cost(t * d, t * d) if self.positions else Cost()
         return self.stem_cost(task, choices) + places + ends + self.blocks_cost(t, t, choices)
 
@@ -231,16 +231,11 @@ class PatchClassifier(Classifier):
         return total
 
 
-def norm_at(places: int, channels: int) -> Cost:
-    """A layer norm at so many places."""
-    return at(places, norm(channels))
-
-
 def block_cost(patches: int, width: int, mix: Cost) -> Cost:
     """A block on so many patches: two norms, two residuals, the mixing and the hidden layer."""
     hidden = EXPANSION * width
     channels = linear(width, hidden, bias=True) + pointwise(hidden) + linear(hidden, width, bias=True)
-    return mix + norm_at(patches, width) * 2 + pointwise(patches * width) * 2 + at(patches, channels)
+    return mix + at(patches, norm(width)) * 2 + pointwise(patches * width) * 2 + at(patches, channels)
 
 
 @algorithm(

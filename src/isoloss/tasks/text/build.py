@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from isoloss.cache import cache_folder, write_whole
 from isoloss.errors import MissingError, StudyError, UnknownNameError
 from isoloss.tasks.text import cache
 from isoloss.tasks.text.blocks import SPLITS, Document, cut, pieces
@@ -43,7 +44,7 @@ def recipe(name: str) -> Recipe:
 
 def built(name: str) -> Built | None:
     """The corpus called `name` as far as this machine has it: nothing where it is missing, damaged or half there."""
-    path, manifest_path = recipe(name).files(cache.cache_folder())
+    path, manifest_path = recipe(name).files(cache_folder())
     try:
         manifest = json.loads(manifest_path.read_text())
         whole = path.stat().st_size == manifest["file_bytes"]
@@ -62,7 +63,7 @@ def build(name: str, progress: Progress = lambda what, done, total: None) -> Bui
         if shutil.which(tool) is None:
             remedy = "build it on Debian 12, or copy the built file to this machine's cache"
             raise MissingError(f"corpus {name}", f"'{tool}' is not on this machine", remedy)
-    folder = cache.cache_folder()
+    folder = cache_folder()
     parts = folder / f"{name}-v{wanted.version}-parts"
     steps = 2 * len(wanted.packages) + 1
     files = []
@@ -72,7 +73,7 @@ def build(name: str, progress: Progress = lambda what, done, total: None) -> Bui
             progress(f"downloading {package.name}", 2 * number, steps)
             with _unpacked(package, parts) as (origin, unpacked):
                 progress(f"reading {package.name}", 2 * number + 1, steps)
-                cache.write_whole(part, _lines(origin, package, wanted, unpacked))
+                write_whole(part, _lines(origin, package, wanted, unpacked))
         files.append(part)
     progress("cutting and dropping near-duplicates", steps - 1, steps)
     result = _assemble(wanted, files, folder)
@@ -199,7 +200,7 @@ def _assemble(wanted: Recipe, parts: Sequence[Path], folder: Path) -> Built:
         "python": platform.python_version(),
         "packages": origins,
     }
-    cache.write_whole(manifest_path, [json.dumps(manifest, indent=1).encode()])
+    write_whole(manifest_path, [json.dumps(manifest, indent=1).encode()])
     return Built(path, manifest, corpus.digest == wanted.digest)
 
 

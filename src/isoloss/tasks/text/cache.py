@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from platformdirs import user_cache_dir
 
+from isoloss.cache import write_whole
 from isoloss.errors import StudyError
 from isoloss.tasks.text.blocks import BLOCK, SPLITS
 
@@ -43,11 +41,6 @@ def digest(splits: dict[str, np.ndarray]) -> str:
     return sha.hexdigest()
 
 
-def cache_folder() -> Path:
-    """``ISOLOSS_CACHE`` where set, else the user's cache folder."""
-    return Path(os.environ.get("ISOLOSS_CACHE") or user_cache_dir("isoloss"))
-
-
 def write(path: Path, splits: dict[str, np.ndarray], counts: dict[str, Any]) -> Corpus:
     """Write a corpus to `path` and map it. Raises `StudyError` where the cache can't be written."""
     own = digest(splits)
@@ -65,23 +58,6 @@ def write(path: Path, splits: dict[str, np.ndarray], counts: dict[str, Any]) -> 
     if corpus is None or corpus.digest != own:
         raise StudyError(path, "the cache was written but does not read back", "check the disk, or set ISOLOSS_CACHE")
     return corpus
-
-
-def write_whole(path: Path, chunks: Iterable[Any]) -> None:
-    """Write `chunks` beside `path` and rename: two workers that start together never read half a file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = tempfile.NamedTemporaryFile(dir=path.parent, delete=False)  # noqa: SIM115 (renamed after it is closed)
-        try:
-            with file:
-                for chunk in chunks:
-                    file.write(chunk)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    except OSError as error:
-        raise StudyError(path, f"the cache can't be written ({error.strerror})", "set ISOLOSS_CACHE") from error
 
 
 def read(path: Path) -> Corpus | None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from isoloss.cache import cache_folder
 from isoloss.tasks import task
 from isoloss.tasks.text import cache
 from isoloss.tasks.text.blocks import Document, cut, pieces
-from isoloss.tasks.text.cache import Corpus, cache_folder
+from isoloss.tasks.text.cache import Corpus
 from isoloss.tasks.text.pinned import OwnOptions, PinnedTask, need_all_splits
 from isoloss.tasks.text.sources import documents_of, files_of, first_bytes
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import Field
 
+from isoloss.cache import cache_folder
 from isoloss.errors import IsolossError, MissingError, StudyError
 from isoloss.tasks import task
 from isoloss.tasks.text import cache
 from isoloss.tasks.text.blocks import Document, cut, pieces
-from isoloss.tasks.text.cache import Corpus, cache_folder
+from isoloss.tasks.text.cache import Corpus
 from isoloss.tasks.text.pinned import OwnOptions, PinnedTask, need_all_splits
 from isoloss.tasks.text.sources import first_bytes, text_of
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from isoloss.cache import cache_folder
 from isoloss.errors import MissingError
 from isoloss.tasks import task
 from isoloss.tasks.text import cache
-from isoloss.tasks.text.cache import Corpus, cache_folder
+from isoloss.tasks.text.cache import Corpus
 from isoloss.tasks.text.pinned import PinnedOptions, PinnedTask
 from isoloss.tasks.text.recipes import RECIPES
 

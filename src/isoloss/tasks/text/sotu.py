@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from isoloss.cache import cache_folder
 from isoloss.errors import MissingError
 from isoloss.tasks import task
 from isoloss.tasks.text import cache
 from isoloss.tasks.text.blocks import BLOCK, Document, cut
-from isoloss.tasks.text.cache import Corpus, cache_folder
+from isoloss.tasks.text.cache import Corpus
 from isoloss.tasks.text.task import EVALUATION_ROWS, TextOptions, TextTask
 
 VERSION = 1

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from isoloss.cache import write_whole
 from isoloss.errors import StudyError
 from isoloss.tasks.text.blocks import SPLITS
-from isoloss.tasks.text.cache import Corpus, write_whole
+from isoloss.tasks.text.cache import Corpus
 
 LARGEST = 65536  # of a learnt vocabulary
 _SCHEME = 1  # of learning and storing; raise it when either changes

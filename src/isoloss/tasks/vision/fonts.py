@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from isoloss.cache import cache_folder, write_whole
 from isoloss.errors import MissingError
-from isoloss.tasks.text.cache import cache_folder, write_whole
 
 PIXELS = 28
 #: Height of the em square, and the row of the baseline: room for a mark above a capital and for one below.

@@ -29,9 +29,8 @@ from isoloss.errors import StudyError
 from isoloss.tasks import task
 from isoloss.tasks.base import Floor, Task
 from isoloss.tasks.vision.fonts import PIXELS, SETS, drawn, names
+from isoloss.tasks.vision.images import Images, Split
 
-Split = Literal["train", "validation", "test"]
-Images = NDArray[np.float32]
 Words = NDArray[np.int64]
 
 #: Of a hundred combinations that may be held out, so many are for validation, and so many for test.

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from isoloss.cache import cache_folder, write_whole
 from isoloss.errors import MissingError
-from isoloss.tasks.text.cache import cache_folder, write_whole
 from isoloss.tasks.vision.images import Greys, Labels
 
 

@@ -1,4 +1,4 @@
-"""What the parts of a language model cost, by formula: parameters, and FLOPs of one token.
+"""What the parts of a network cost, by formula: parameters, and FLOPs of one token or image.
 
 Conventions are those of `isoloss.training.formulas`: a multiply-accumulate is 2 FLOPs, a pointwise operator 1 per
 element.
