@@ -29,13 +29,7 @@ from isoloss.training.keeper import Keeper  # noqa: E402
 from isoloss.training.optimizers import optimizers  # noqa: E402
 from isoloss.training.optimizers.adam import FusedAdam  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class StopAfter(Stop):

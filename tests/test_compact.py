@@ -18,13 +18,7 @@ SHAPES = [(300, 196), (100, 300), (10, 100)]
 SPARSE = ("sparse-random", "sparse-set", "sparse-rigl", "pruned-one-shot", "pruned-iterative")
 DENSE = ("compact-dense", "compact-distilled")
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

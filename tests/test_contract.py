@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import torch
 
 from isoloss.algorithms import algorithms
 from isoloss.algorithms.innovation import change, innovations
@@ -27,13 +26,7 @@ TOLERANCE = 0.01
 #: at 64. Its price decides the steps of the runs in results/memory, so it stays as it is.
 APART = {"gated-delta": 0.0112, "hybrid-recurrence": 0.0112}
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

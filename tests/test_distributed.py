@@ -41,13 +41,7 @@ EXACT = {
     "tensor, checkpointing, accumulation": {"strategy": "tensor", "checkpointing": "sqrt", "micro_batch": 256},
 }
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def ran(**changes):

@@ -18,13 +18,7 @@ from isoloss.training.loop import Member
 RULE = StepRule("constant", 20)
 SMALL = {"width": 4, "lr": 1e-2, "source": 200, "pretrain_steps": 20}
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -29,13 +29,7 @@ GROUPS = pytest.mark.parametrize("group", [P4, P4M], ids=lambda g: g.name)
 WIDTHS = {"geometry/cnn": 16, "geometry/cnn-augmented": 16, "geometry/p4-cnn": 8, "geometry/p4m-cnn": 6}
 ARMS = pytest.mark.parametrize("name", WIDTHS)
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -26,13 +26,7 @@ from isoloss.tasks.vision.glyphs import Glyphs, combination, splits
 
 ARMS = ("vision/bag-of-words", "vision/contrastive", "vision/captioning")
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

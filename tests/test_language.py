@@ -27,13 +27,7 @@ from isoloss.training.step import scale_down
 NAMES = ("language/lstm", "language/transformer-retro", "language/transformer-modern")
 ARMS = pytest.mark.parametrize("name", NAMES)
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

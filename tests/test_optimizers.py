@@ -32,13 +32,7 @@ SHAPES = {
     "longer than a block": [(520, 8, 1)],
 }
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def choices(**changes: Any) -> SimpleNamespace:

@@ -22,13 +22,7 @@ from isoloss.training.flops import FlopCounter  # noqa: E402
 
 MODERN, RETRO, LSTM = "language/transformer-modern", "language/transformer-retro", "language/lstm"
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def spec(algorithm=MODERN, numerics=None, **choices):

@@ -28,13 +28,7 @@ from tests.conftest import TURNED_STUDY  # noqa: E402
 
 COMPILED = {"dtype": "float32", "compiled": True, "stack": 1}
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Net(torch.nn.Module):

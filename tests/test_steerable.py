@@ -33,13 +33,7 @@ ARMS = {
     "SO2": ("geometry/steerable-harmonic", {"width": 2, "highest": 3}),
 }
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

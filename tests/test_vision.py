@@ -26,13 +26,7 @@ from tests.conftest import ROOT
 
 IMAGES = ["vision/digits", "vision/mnist", "vision/fashion-mnist"]
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=IMAGES)
