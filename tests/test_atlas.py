@@ -144,6 +144,12 @@ def test_a_bad_card_is_one_line_with_file_and_field(results: Path, spoil: Any, s
     assert str(path) in str(raised.value) and "\n" not in str(raised.value) and "isoloss report" in str(raised.value)
 
 
+def test_a_symmetry_of_images_stands_in_the_atlas_of_both_its_fields() -> None:
+    shown = {field: {r.name for r in atlas(field).rows} for field in ("geometry", "vision")}
+    assert "steerable-regular" in shown["geometry"] & shown["vision"]
+    assert "simclr" in shown["vision"] - shown["geometry"]
+
+
 @pytest.mark.parametrize(("field", "said"), [("untouched", "docs/atlas.md"), ("untuched", "did you mean untouched")])
 def test_a_field_without_innovations_says_what_to_do(
     results: Path, field: str, said: str, monkeypatch: pytest.MonkeyPatch

@@ -33,7 +33,8 @@ class Innovation:
     """A named change: where an algorithm has the choices `old`, it gets `new`.
 
     The key ``algorithm`` changes the algorithm itself. `field` is the first part of the names of the algorithms and
-    tasks that it belongs to (``language``); `title` a few words for people; `claim` what its source says it gains.
+    tasks that it belongs to (``language``); `title` a few words for people; `claim` what its source says it gains;
+    `also` other fields whose atlas shows it (a symmetry of images belongs to geometry and to vision).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Innovation:
     old: Mapping[str, Any]
     new: Mapping[str, Any]
     claim: str = ""
+    also: tuple[str, ...] = ()
 
 
 class Innovations:
@@ -94,6 +96,7 @@ def innovation(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
     claim: str = "",
+    also: Sequence[str] = (),
 ) -> Innovation:
     """File a named change of choices and return it.
 
@@ -107,7 +110,7 @@ def innovation(
     if dict(old) == dict(new):
         raise StudyError(where, "`old` and `new` are equal: it changes nothing")
     entry = Innovation(
-        name, field, title, year, source, MappingProxyType(dict(old)), MappingProxyType(dict(new)), claim
+        name, field, title, year, source, MappingProxyType(dict(old)), MappingProxyType(dict(new)), claim, tuple(also)
     )
     innovations.file(entry, sys._getframe(1).f_globals.get("__name__", ""))
     return entry

@@ -16,12 +16,16 @@ from isoloss.verbs.atlas import Atlas, Row, references, stand
 
 #: What the published gains of each resource are called in claims.toml.
 PUBLISHED = {
-    "train_flops": "training FLOP",
-    "peak_memory_bytes": "peak memory",
-    "bytes_communicated": "communication",
-    "seconds": "training time",
-    "steps": "training steps",
-    "examples": "training tokens",
+    "train_flops": ("training FLOP",),
+    "inference_flops": ("inference FLOP",),
+    "peak_memory_bytes": ("peak memory",),
+    "stored_bytes": ("stored bytes",),
+    "active_parameters": ("parameters",),
+    "bytes_communicated": ("communication",),
+    "seconds": ("training time",),
+    "steps": ("training steps",),
+    "labels": ("labels",),
+    "examples": ("training tokens", "image-text pairs"),
 }
 #: Choices that change everything at once: a step between architectures counts in no part of one.
 WHOLE = "algorithm"
@@ -36,7 +40,7 @@ class Scale:
     key: str
     title: str
     unit: str
-    published: str
+    published: tuple[str, ...]
     low: float
     high: float
     start: float
@@ -93,8 +97,8 @@ def _scale(found: Atlas, resource: str) -> Scale:
     high = np.ceil((max(last for _, last in ladders) + _ABOVE) * 2) / 2
     tried = [round(float(v), 1) for v in np.arange(low, high - _ABOVE + _TRIED, _TRIED)]
     count = {v: _measured(stand(found, 10**v, "old", resource)) for v in tried}
-    published = PUBLISHED.get(resource, "")
-    values = [q.gain for r in found.rows if r.resource == published for q in (r.claimed, r.later) if q]
+    published = PUBLISHED.get(resource, ())
+    values = [q.gain for r in found.rows if r.resource in published for q in (r.claimed, r.later) if q]
     tops = [m for r in found.rows for m in r.ours if m.resource == resource]
     core = axes.positive([*values, *(m.gain for m in tops), 0.9, 1.1])
     domain = axes.reach(core, axes.positive(end for m in tops for end in m.interval or ()), room=0.15)

@@ -84,7 +84,7 @@ def _context(found: Atlas, shelf: Shelf, report: Finder) -> dict[str, Any]:
         sections += [("spread", "How large"), ("shrink", "Claims shrink"), ("progress", "Over the years")]
     return {
         "field": words.plain(found.field, 60),
-        "fields": sorted({words.plain(r.field, 40) for r in found.rows}),
+        "fields": sorted({words.plain(field, 40) for r in found.rows for field in r.fields}),
         "sections": [*sections, ("each", "Each"), ("reproduce", "Reproduce")],
         "measured": len(found.measured),
         "registered": len(here),
@@ -130,6 +130,7 @@ def _line(row: Row, k: int) -> dict[str, Any]:
         "title": words.plain(row.title, 80),
         "anchor": _anchor(row, k),
         "field": words.plain(row.field, 40),
+        "kin": [words.plain(field, 40) for field in row.fields],
         "year": row.year,
         "ours": f"{measured_gain(top)} at {scale(top)}" if top is not None else lacking(row),
         "trend": {"reported not to change with scale": "constant"}.get(trend, trend),

@@ -67,8 +67,8 @@ class Row:
     """One innovation. `ours` holds every measurement, the one to quote first; empty: not measured.
 
     `resource` is what the published gains are gains of, `reported_trend` and `said` what the sources say beside them;
-    `check`: how the entry was checked. `registered` is False for a claim that nothing here implements. `standing`:
-    where it stands at the budget that was asked for, if one was.
+    `check`: how the entry was checked. `registered` is False for a claim that nothing here implements. `also`:
+    other fields that it belongs to. `standing`: where it stands at the budget that was asked for, if one was.
     """
 
     name: str
@@ -86,7 +86,13 @@ class Row:
     check: str
     ours: tuple[Measured, ...]
     registered: bool
+    also: tuple[str, ...] = ()
     standing: Standing | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Every field whose atlas shows it, its own first."""
+        return (self.field, *self.also)
 
     @property
     def headline(self) -> Measured | None:
@@ -160,7 +166,7 @@ def atlas_of(found: Sequence[FiledCard], field: str | None = None, notes: Sequen
         _row(name, known.get(name), entries.get(name, {}), found)
         for name in dict.fromkeys([*known, *entries, *measured])
     ]
-    fields = sorted({row.field for row in rows})
+    fields = sorted({field for row in rows for field in row.fields})
     if field is not None and field not in fields:
         studied = {name.partition("/")[0] for name in algorithms.names()}
         if field not in studied:
@@ -169,7 +175,7 @@ def atlas_of(found: Sequence[FiledCard], field: str | None = None, notes: Sequen
             f"name one in a plug-in with innovation(...), as docs/atlas.md shows; there are some of {', '.join(fields)}"
         )
         raise IsolossError(f"--field {field}", "no innovation of it is registered, claimed or measured yet", remedy)
-    rows = [row for row in rows if field in (None, row.field)]
+    rows = [row for row in rows if field in (None, *row.fields)]
     rows.sort(key=lambda r: (not r.ours, not r.registered, r.year or 0, r.name))
     # studies that share an arm and its copy share their runs too: one check, said once
     checks = {
@@ -267,6 +273,7 @@ def _row(name: str, entry: Any, claim: Mapping[str, Any], found: Sequence[FiledC
         check=str(claim.get("check", "")),
         ours=ours,
         registered=entry is not None,
+        also=entry.also if entry is not None else (),
     )
 
 

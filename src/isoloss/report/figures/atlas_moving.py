@@ -40,7 +40,7 @@ def gain_rows(rows: Sequence[Row], resource: str = "train_flops") -> Rows:
     out: Rows = []
     for row in rows:
         about = {"title": words.plain(row.name, 34), "year": row.year, "part": part(row)}
-        if row.resource == PUBLISHED.get(resource):
+        if row.resource in PUBLISHED.get(resource, ()):
             for key, quoted in (("claimed", row.claimed), ("later", row.later)):
                 if quoted is not None:
                     out.append(_number(about, key, quoted.gain, None, "measured"))

@@ -42,7 +42,7 @@
     if (s?.region === "extrapolated" && s.fan) bar(s.fan, "fan");
     if (s?.interval) bar(s.interval, `bar ${s.region}`);
     const mark = (v, kind, r) => svg.append(node("circle", { cx: x(v), cy: H / 2, r, class: kind }));
-    if (row.resource === scale.published) {
+    if (scale.published.includes(row.resource)) {
       if (row.claimed) mark(row.claimed, "claimed", 5);
       if (row.later) svg.append(node("path", { d: `M${x(row.later)},${H / 2}m0,-6l6,6l-6,6l-6,-6z`, class: "later" }));
     }
@@ -77,7 +77,7 @@
       cell[3].replaceChildren(strong, " ", small);
       cell[3].title = s && s.via.length > 1 ? `read at ${amount(s.at, scale.unit)}, carried ${s.via.join(" → ")}` : "";
       cell[4].textContent = s?.share ? `${(100 * s.share).toFixed(s.share < 0.0995 ? 1 : 0)}%` : "";
-      const apart = row.resource && row.resource !== scale.published ? "*" : "";
+      const apart = row.resource && !scale.published.includes(row.resource) ? "*" : "";
       cell[6].textContent = row.claimed ? times(row.claimed) + apart : "";
       cell[7].textContent = row.later ? times(row.later) + apart : "";
     });
@@ -140,9 +140,9 @@
     let count = 0, elsewhere = 0;
     for (const line of lines) {
       const k = Number(line.dataset.row), row = rows[k], text = line.textContent.toLowerCase();
-      const here = row.options.some((o) => links[o].resource === scale.key) || row.resource === scale.published || (!row.options.length && !row.resource);
+      const here = row.options.some((o) => links[o].resource === scale.key) || scale.published.includes(row.resource) || (!row.options.length && !row.resource);
       const fits = { "": true, known: found[k]?.gain != null, measured: found[k]?.region === "measured", published: Boolean(row.claimed || row.later) }[show];
-      line.hidden = !(here && fits && asked.every((w) => text.includes(w)) && (!wanted || line.dataset.field === wanted));
+      line.hidden = !(here && fits && asked.every((w) => text.includes(w)) && (!wanted || JSON.parse(line.dataset.fields).includes(wanted)));
       count += !line.hidden;
       elsewhere += !here;
     }
@@ -155,7 +155,7 @@
     const out = [];
     rows.forEach((row, k) => {
       const about = { title: row.name, year: row.year, part: row.part };
-      if (row.resource === scale.published)
+      if (scale.published.includes(row.resource))
         ["claimed", "later"].forEach((key, stage) => { if (row[key]) out.push({ ...about, who: names[key], stage, gain: row[key], low: null, high: null, region: "measured", said: times(row[key]) }); });
       const s = found[k];
       if (!s || s.gain === null) return;
