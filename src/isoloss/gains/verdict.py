@@ -94,11 +94,12 @@ def _level_sentence(point: GainPoint, level: Level, r: Reading) -> str:
     percent = f"{r.level:.0%}"
     if level in ("none", "unknown"):
         ends = f"{percent} {wording.between(low, high)}"
-        if low == 0 and math.isinf(high):
+        unbounded = low == 0 and math.isinf(high)
+        if unbounded:
             ends = "no bound on it" if r.known else "no interval"
-        if point.gain is not None:
+        if point.gain is not None and not (unbounded and r.known):
             gain = f"the gain is {wording.times(point.gain)}× ({ends})"
-        elif low == 0 and math.isinf(high):
+        elif unbounded:
             gain = f"nothing is known of the gain: {ends}"
         else:
             gain = f"all that is known of the gain is that it is {wording.between(low, high)} ({percent})"

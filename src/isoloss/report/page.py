@@ -163,8 +163,7 @@ def _comparison(result: StudyResult, curve: GainCurve, listed: list[Entry], shel
         return shelf.add(drawn(result, has[name], index)) if name in has else None
 
     verdict, read = curve.verdict, Quality.of(result)
-    big = words.times(verdict.gain) if verdict.gain is not None else words.span_times(verdict.interval)
-    both = verdict.gain is not None and verdict.interval is not None
+    big, interval = words.headline(verdict.gain, verdict.interval), words.span_times(verdict.interval)
     at = f"at {words.amount(verdict.at, words.resource_unit(curve.resource))}" if verdict.at is not None else ""
     cautions = dict.fromkeys(d.code for d in curve.diagnostics if d.severity != "info")
     return {
@@ -176,8 +175,8 @@ def _comparison(result: StudyResult, curve: GainCurve, listed: list[Entry], shel
         "measure": tables.measure(curve, result.resource),
         "resource": words.resource_title(curve.resource),
         "big": "" if big == words.NOTHING else big,
-        "range": f"95%: {words.span_times(verdict.interval)}"
-        if both
+        "range": f"95%: {interval}"
+        if big != interval and verdict.interval is not None
         else "bound (95%)"
         if _one_sided(verdict.interval)
         else "95% interval",

@@ -160,6 +160,15 @@ def span_times(interval: Interval | None) -> str:
     return f"{text} times" if text.endswith(tuple("⁰¹²³⁴⁵⁶⁷⁸⁹")) else f"{text}×"
 
 
+def headline(gain: float | None, interval: Interval | None) -> str:
+    """What a verdict is read by: the gain; what bounds it where there is none; and no number that nothing bounds.
+
+    >>> headline(1.79, (1.51, 2.51)), headline(None, (3.1, float("inf"))), headline(58.0, (0.0, float("inf")))
+    ('1.79×', '> 3.1×', 'unbounded')
+    """
+    return span_times(interval) if gain is None or interval == (0.0, math.inf) else times(gain)
+
+
 def gain(point: GainPoint) -> str:
     """A gain as it may honestly be read: a number, a bound, an interval with its distance, or that there is none."""
     if point.region == "censored":

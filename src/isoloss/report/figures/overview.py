@@ -102,7 +102,7 @@ def _middle(curve: GainCurve) -> float:
 def _row(curve: GainCurve, number: int, measure: str, inside: axes.Domain) -> dict[str, Any]:
     verdict = curve.verdict
     pair = f"{words.plain(curve.candidate, 40)} vs {words.plain(curve.baseline, 40)}"
-    known = words.times(verdict.gain) if verdict.gain is not None else words.span_times(verdict.interval)
+    known = words.headline(verdict.gain, verdict.interval)
     row: dict[str, Any] = {
         "title": f"{pair}{measure and ', ' + measure}",
         "comparison": pair,
@@ -115,7 +115,7 @@ def _row(curve: GainCurve, number: int, measure: str, inside: axes.Domain) -> di
         "trend": _TRENDS.get(verdict.trend) or "trend not settled",
     }
     row["text"] = "not known" if known == words.NOTHING else f"{known} {_TRENDS.get(verdict.trend, '')[:1]}".strip()
-    if verdict.gain is not None and verdict.gain > 0:
+    if verdict.gain is not None and verdict.gain > 0 and known == words.times(verdict.gain):
         row["value"] = axes.clamp(verdict.gain, inside)
     if verdict.interval is not None and not any(map(math.isnan, verdict.interval)):
         low, high = (axes.clamp(end, inside) for end in verdict.interval)
