@@ -177,7 +177,7 @@ def draw_arms(arms: Sequence[ArmRuns], draws: int = 4000, seed: int = 0, least_r
     rho, pair_dof = _correlation(ladders, relative, sd)
     rng = np.random.default_rng([seed, 4])
     rows: list[Array] = [np.empty(0)] * len(arms)
-    cells = sorted({(int(r), p) for a in ladders for r, ps in zip(a.rung, a.pairs, strict=True) for p in ps})
+    cells = sorted({(int(r), p) for a in ladders for r, ps in zip(a.rung, a.pairs, strict=True) for p in ps.tolist()})
     place = {cell: i for i, cell in enumerate(cells)}
     common = rng.standard_normal((draws, len(cells))) if pair_dof > 2 else np.zeros((draws, len(cells)))
     bent = np.tanh(np.arctanh(rho) + rng.standard_normal(draws) / np.sqrt(max(pair_dof - 1, 1)))
@@ -186,7 +186,7 @@ def draw_arms(arms: Sequence[ArmRuns], draws: int = 4000, seed: int = 0, least_r
         a = ladders[k]
         mix = np.zeros((len(cells), len(a.log_c)))
         for i, (r, pairs) in enumerate(zip(a.rung, a.pairs, strict=True)):
-            for p in pairs:
+            for p in pairs.tolist():
                 mix[place[int(r), p], i] += 1 / a.runs[i]
         own = rng.standard_normal((draws, len(a.log_c))) / np.sqrt(a.runs)
         scale = sd[k] * np.sqrt(dof[k] / rng.chisquare(dof[k], draws)) if known else np.zeros(draws)
@@ -252,15 +252,15 @@ def _correlation(ladders: tuple[Ladder, ...], relative: list[Array], sd: Array) 
     Only arms with the same seeds at a rung enter, as residuals about a rung mean are those of all its seeds; a
     negative estimate counts as none.
     """
-    groups: dict[tuple[int, tuple[str, ...]], list[Array]] = {}
+    groups: dict[tuple[int, tuple[str | int, ...]], list[Array]] = {}
     for k, (a, h) in enumerate(zip(ladders, relative, strict=True)):
         for i, (r, pairs) in enumerate(zip(a.rung, a.pairs, strict=True)):
-            if len(pairs) > 1 and len(set(pairs)) == len(pairs):
+            if len(pairs) > 1 and len(np.unique(pairs)) == len(pairs):
                 v = np.log(a.values[i])
-                groups.setdefault((int(r), pairs), []).append((v - v.mean()) / (h[i] * sd[k]))
+                groups.setdefault((int(r), tuple(pairs.tolist())), []).append((v - v.mean()) / (h[i] * sd[k]))
     cross = expected = dof = 0.0
-    for (_, pairs), residuals in groups.items():
-        m, n = len(residuals), len(pairs)
+    for (_, names), residuals in groups.items():
+        m, n = len(residuals), len(names)
         if m > 1:
             total = np.sum(residuals, axis=0)
             cross += float(np.sum(total**2) - np.sum(np.square(residuals))) / 2

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoloss.errors import TableError
-from isoloss.gains.arms import ArmRuns
+from isoloss.gains.arms import ArmRuns, Names
 
 Array = NDArray[np.float64]
 
@@ -36,11 +35,11 @@ class Ladder:
     runs: NDArray[np.int64]
     variance_factor: Array
     values: tuple[Array, ...]
-    pairs: tuple[tuple[str, ...], ...]
+    pairs: tuple[Names, ...]
     budget_spread: float
     diverged: int
     lost: tuple[int, ...]
-    clusters: tuple[NDArray[np.str_], ...] = ()
+    clusters: tuple[Names, ...] = ()
     exploded: float = 0.0
 
     def keep(self, which: NDArray[np.intp]) -> Ladder:
@@ -60,10 +59,19 @@ class Ladder:
     @cached_property
     def trunks(self) -> int:
         """How many clusters have runs on more than one rung: runs branched from one trunk."""
-        once = [set(c.tolist()) - {""} for c in self.clusters]
-        if len(set().union(*once)) == sum(map(len, once)):
-            return 0
-        return sum(rungs > 1 for rungs in Counter(chain.from_iterable(once)).values())
+        rungs = np.unique(np.concatenate(self.distinct), return_counts=True)[1]
+        return int(np.sum(rungs > 1))
+
+    @cached_property
+    def distinct(self) -> list[Names]:
+        """The clusters of each rung, each once."""
+        return [_known(names) for names in self.clusters]
+
+
+def _known(names: Names) -> Names:
+    once: Any = np.unique(names)
+    known: Names = once[once != ("" if once.dtype.kind == "U" else -1)]
+    return known
 
 
 def check_runs(arm: ArmRuns) -> None:
@@ -101,7 +109,7 @@ def ladder_of(arm: ArmRuns, mode: str = "curve") -> Ladder:
     """
     check_runs(arm)
     where = f"arm '{arm.name}'"
-    pair, cluster = (np.asarray(v).astype(str) for v in (arm.pair, arm.cluster))
+    pair, cluster = (v if v.dtype.kind in "iU" else v.astype(str) for v in map(np.asarray, (arm.pair, arm.cluster)))
     order = np.lexsort((pair, np.asarray(arm.rung)))
     rung, pair, cluster = np.asarray(arm.rung)[order], pair[order], cluster[order]
     resource, quality = np.asarray(arm.resource, float)[order], np.asarray(arm.quality, float)[order]
@@ -140,7 +148,7 @@ def ladder_of(arm: ArmRuns, mode: str = "curve") -> Ladder:
         runs[by_cost],
         factor[by_cost],
         tuple(values[k] for k in by_cost),
-        tuple(tuple(pairs[k].tolist()) for k in by_cost),
+        tuple(pairs[k] for k in by_cost),
         float(np.max(most / least)),
         int(np.sum(~finite)),
         lost,

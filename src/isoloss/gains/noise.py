@@ -154,10 +154,10 @@ def _draw_covariance(noise: Noise, draws: int, rng: np.random.Generator) -> tupl
 
 def _shared_runs(ladder: Ladder) -> NDArray[np.int64]:
     """How many clusters each two rungs have in common (R, R), zero on the diagonal."""
-    names = [set(np.unique(c).tolist()) - {""} for c in ladder.clusters]
+    names = ladder.distinct
     out = np.zeros((len(names), len(names)), np.int64)
     for i, j in zip(*np.triu_indices(len(names), 1), strict=True):
-        out[i, j] = out[j, i] = len(names[i] & names[j])
+        out[i, j] = out[j, i] = len(np.intersect1d(names[i], names[j], assume_unique=True))
     return out
 
 
@@ -227,13 +227,14 @@ def _pairing(first: Ladder, second: Ladder, relative: tuple[Array, ...]) -> tupl
     dof = 0
     for i, rung in enumerate(first.rung):
         for j in np.flatnonzero(second.rung == rung):
-            places, names = {p: k for k, p in enumerate(second.pairs[j])}, first.pairs[i]
-            here = [k for k, p in enumerate(names) if p in places]
-            common[i, j] = distinct = len({names[k] for k in here})
+            names, there = first.pairs[i], second.pairs[j]  # both sorted
+            last = np.searchsorted(there, names, side="right") - 1
+            here = np.flatnonzero((last >= 0) & (there[last] == names))
+            common[i, j] = distinct = len(np.unique(names[here]))
             if distinct < 2 or distinct < len(here):
                 continue
             u = np.log(first.values[i][here]) / relative[0][i]
-            v = np.log(second.values[j][[places[names[k]] for k in here]]) / relative[1][j]
+            v = np.log(second.values[j][last[here]]) / relative[1][j]
             u, v = u - u.mean(), v - v.mean()
             xy, xx, yy, dof = xy + float(u @ v), xx + float(u @ u), yy + float(v @ v), dof + len(here) - 1
     if dof == 0 or xx == 0 or yy == 0:

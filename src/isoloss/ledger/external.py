@@ -89,7 +89,8 @@ def read_runs(
     frame, rows = imported.frame, imported.rows
     if where:
         keep = rows_where(frame, path, where)
-        frame, rows = frame.filter(keep), rows.filter(keep)
+        if not keep.all():
+            frame, rows = frame.filter(keep), rows.filter(keep)
     roles = guess_roles(path, frame, columns, arms)
     table = ExternalRuns(path, frame, roles, rows, imported.notes)
     if curves is None or (curves == "end" and imported.key):
@@ -136,13 +137,17 @@ def select_arms(
             raise UnknownNameError(f"{table.path}: {table.roles['arm']}", "arm", name, known)
     notes = refusals.alike_arms(table.roles["arm"], labels, names)
     mine = labels.is_in(list(names))
-    table = replace(table, frame=table.frame.filter(mine), rows=table.rows.filter(mine))
+    if not mine.all():
+        table, labels = (
+            replace(table, frame=table.frame.filter(mine), rows=table.rows.filter(mine)),
+            labels.filter(mine),
+        )
     resource, quality = _amounts(table, best)
     if "rung" in table.roles:
         rung = np.unique(table.numbers("rung"), return_inverse=True)[1].astype(np.int64)
     else:
         rung = rungs_of(resource)
-    arm = labels.filter(mine).cast(pl.Enum(list(dict.fromkeys(names)))).to_physical().to_numpy().astype(np.int64)
+    arm = labels.cast(pl.Enum(list(dict.fromkeys(names)))).to_physical().to_numpy().astype(np.int64)
     cell = pl.Series("cell", arm * (int(rung.max()) + 1) + rung)
     if table.points:
         keep = _last_of_rung(table, cell, resource)
@@ -151,7 +156,10 @@ def select_arms(
     else:
         refusals.refuse_log(table.path, table.frame, table.roles)
     refusals.refuse_mixed(table.path, table.frame, table.roles)
-    refusals.refuse_copies(table.path, table.frame, table.roles, table.rows)
+    # most tables are whole: where seeds tell all runs apart there are neither copies nor repeats
+    apart = "seed" in table.roles and table.frame.select(_keys(table)).n_unique() == table.frame.height
+    if not apart:
+        refusals.refuse_copies(table.path, table.frame, table.roles, table.rows)
     if table.roles.get("seed") in best_of:
         said = f"'{table.roles['seed']}' is the column of seeds, and the luckiest seed is no setting"
         raise TableError("--best-of", said, "name the column of a setting, such as lr")
@@ -162,12 +170,12 @@ def select_arms(
         resource, quality, rung, arm, cell = resource[keep], quality[keep], rung[keep], arm[keep], cell[keep]
     if not table.points:
         refusals.refuse_sweep(table.path, table.frame, table.roles, cell, table.rows, "seed" in table.roles)
-        if "seed" in table.roles:
+        if "seed" in table.roles and not apart:
             _refuse_repeats(table)
     refusals.refuse_rising(table.path, table.roles["quality"], arm, resource, rung, quality, best)
     alone = ("row " + table.rows.cast(pl.String)).to_numpy().astype(np.str_)
-    seed = _text(table, "seed") if "seed" in table.roles else alone
-    cluster = _text(table, "cluster") if "cluster" in table.roles else alone
+    seed = _names(table, "seed") if "seed" in table.roles else alone
+    cluster = _names(table, "cluster") if "cluster" in table.roles else alone
     others = _others(table, np.isfinite(quality))
     found = []
     for k, name in enumerate(names):
@@ -246,10 +254,13 @@ def _last_of_rung(table: ExternalRuns, cell: pl.Series, resource: NDArray[np.flo
     return np.sort(last["row"].to_numpy()).astype(np.intp)
 
 
+def _keys(table: ExternalRuns) -> list[str]:
+    return list(dict.fromkeys(table.roles[role] for role in ("arm", "resource", "seed")))
+
+
 def _refuse_repeats(table: ExternalRuns) -> None:
     """A sweep's trials, or another metric of the same run, would pass for independent seeds."""
-    keys = table.frame.select(table.roles[r] for r in ("arm", "resource", "seed"))
-    again = (~keys.to_struct("key").is_first_distinct()).to_numpy()
+    again = (~table.frame.select(_keys(table)).to_struct("key").is_first_distinct()).to_numpy()
     what = "repeats an arm, budget and seed"
     _refuse(table, "seed", again, what, "keep one row a run (--where), the chosen trial of a sweep (--best-of)")
 
@@ -264,6 +275,12 @@ def _refuse(
         raise TableError(f"{table.path}: {table.roles[role]}", said, remedy)
 
 
-def _text(table: ExternalRuns, role: str) -> NDArray[np.str_]:
-    """A column as text."""
-    return np.array(table.frame[table.roles[role]].cast(pl.String).fill_null("").to_list(), dtype=np.str_)
+def _names(table: ExternalRuns, role: str) -> NDArray[np.int64]:
+    """A column of names as whole numbers in the order of the names, -1 for none (of clusters in any order where no two
+    runs share one)."""
+    texts = table.frame[table.roles[role]].cast(pl.String).fill_null("")
+    if role == "cluster" and texts.n_unique() == len(texts):
+        return np.arange(len(texts))
+    known = texts.unique().sort()
+    number: NDArray[np.int64] = texts.cast(pl.Enum(known)).to_physical().to_numpy().astype(np.int64)
+    return number - int(known[0] == "")

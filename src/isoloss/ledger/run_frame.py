@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -25,7 +26,7 @@ from isoloss.ledger import schema
 from isoloss.ledger.digest import canonical_json
 from isoloss.ledger.status import ENDED
 from isoloss.ledger.table import SCHEMA
-from isoloss.ledger.texts import scanned
+from isoloss.ledger.texts import ahead, scanned, size
 from isoloss.runs import RESOURCES, RunSpec
 
 _CELL = ("arm", "round", "rung", "purpose", "status")
@@ -44,45 +45,77 @@ def run_frame(db: Connection, study_id: str, name: str, purpose: str | None = No
     """The run table (`isoloss.ledger.table`) of a study's ended runs, in the study's own order; of one `purpose` only
     where that is given."""
     m = schema.members
-    whole, mine = select(func.count()).select_from(m), m.c.study_id == study_id
-    most = int(db.scalar(whole.where(mine)) or 0) >= _MOST * int(db.scalar(whole) or 0)
+    mine = m.c.study_id == study_id
+    beyond = select(m.c.study_id).where(mine).offset(int(_MOST * size(db, m))).limit(1)
+    most = db.scalar(beyond) is not None
     if most and db.dialect.name == "sqlite":
         mine = literal_column("+members.study_id", String) == study_id  # the plus keeps SQLite from an index
     mine = and_(mine, m.c.status.in_(ENDED), *([] if purpose is None else [m.c.purpose == purpose]))
-    held = _members(db, mine, most)
-    told = [_told(raw) for raw in _runs(db, mine, most)]
-    table = held.join(pl.concat(told), on="run_id", maintain_order="none").sort("position", "arm")
-    return table.with_columns(study=pl.lit(name)).select(list(SCHEMA)).cast(SCHEMA)  # type: ignore[arg-type]
+    held, told = _scanned(db, mine) if most else _looked_up(db, mine)
+    table = _ordered(held).join(told, on="run_id", maintain_order="left")
+    rest = {"study": pl.lit(name), **{c: pl.lit(None, dtype=kind) for c, kind in SCHEMA.items() if c != "study"}}
+    table = table.with_columns(**{column: value for column, value in rest.items() if column not in table.columns})
+    return table.select(list(SCHEMA)).cast(SCHEMA)  # type: ignore[arg-type]
 
 
-def _members(db: Connection, mine: ColumnElement[bool], most: bool) -> pl.DataFrame:
-    m = schema.members
-    cell = [m.c[name] for name in _CELL]
-    cells = db.execute(select(*cell).where(mine).distinct()).all() if most else []
-    if not 0 < len(cells) <= _CELLS:
-        return _frame(db, select(m.c.run_id, m.c.position, *cell).where(mine), _MEMBER)
-    # many members are of one arm, rung and so on: what these are is read once, and of each member a number for them
-    number: ColumnElement[int] = literal(0)
-    known = pl.Series([0] * len(cells))
-    for column, values in zip(cell, zip(*cells, strict=True), strict=True):
-        code = {value: k for k, value in enumerate(dict.fromkeys(values))}
-        number = number * len(code) + case(code, value=column)
-        known = known * len(code) + pl.Series([code[value] for value in values])
-    asked = {"run_id": m.c.run_id, "position": cast(m.c.position, String), "cell": cast(number, String)}
-    found = [piece.with_columns(pl.col("position", "cell").cast(pl.Int64)) for piece in scanned(db, m, asked, mine)]
-    named = pl.DataFrame(cells, schema={name: _MEMBER[name] for name in _CELL}, orient="row").with_columns(cell=known)
-    return pl.concat(found).join(named, on="cell", maintain_order="none")
+def _ordered(members: pl.DataFrame) -> pl.DataFrame:
+    # by place, then by arm: as one whole number, which is sorted in a fraction of the time
+    arms = members["arm"].unique().sort()
+    rank = members["arm"].cast(pl.Enum(arms)).to_physical().cast(pl.Int64)
+    return members[(members["position"] * len(arms) + rank).arg_sort()]
 
 
-def _runs(db: Connection, mine: ColumnElement[bool], most: bool) -> Iterator[pl.DataFrame]:
-    r = schema.runs
-    asked: dict[str, ColumnElement[Any]] = {"run_id": r.c.run_id, "spec": r.c.spec}
-    asked |= {name: func.coalesce(r.c[name], "{}").label(name) for name in ("qualities", "resources")}
-    if most:
-        yield from scanned(db, r, asked)
+def _looked_up(db: Connection, mine: ColumnElement[bool]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Members, and what their runs say, by the indexes."""
+    m, asked = schema.members, _asked()
+    runs = select(*asked.values()).where(schema.runs.c.run_id.in_(select(m.c.run_id).where(mine)))
+    held = select(*(m.c[name] for name in _MEMBER)).where(mine)
+    return _frame(db, held, _MEMBER), _told(_frame(db, runs, dict.fromkeys(asked, pl.String())))
+
+
+def _scanned(db: Connection, mine: ColumnElement[bool]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same of most members of a ledger: both tables are gone through."""
+    m, r = schema.members, schema.runs
+    cells = _Cells(db.execute(select(*(m.c[name] for name in _CELL)).where(mine).distinct().limit(_CELLS)).all())
+    asked = {"run_id": m.c.run_id, "position": cast(m.c.position, String), "cell": cast(cells.number, String)}
+    told, members = [], [pl.DataFrame(schema={"run_id": pl.String(), "position": pl.Int64(), "cell": pl.Int64()})]
+    # runs first: while the last of them are worked on, the members are read
+    pieces = scanned(db, r, _asked())
+    for piece in ahead(pieces if cells.many else chain(pieces, scanned(db, m, asked, mine))):
+        if piece.of is r:
+            told.append(_told(piece.frame()))
+        else:
+            members.append(piece.frame().with_columns(pl.col("position", "cell").cast(pl.Int64)))
+    if cells.many:
+        held = _frame(db, select(*(m.c[name] for name in _MEMBER)).where(mine), _MEMBER)
     else:
-        ids = select(schema.members.c.run_id).where(mine)
-        yield _frame(db, select(*asked.values()).where(r.c.run_id.in_(ids)), dict.fromkeys(asked, pl.String()))
+        held = pl.concat(members).join(cells.named, on="cell", maintain_order="none")
+    return held, pl.concat(told, how="diagonal")
+
+
+def _asked() -> dict[str, ColumnElement[Any]]:
+    r = schema.runs
+    results = {name: func.coalesce(r.c[name], "{}").label(name) for name in ("qualities", "resources")}
+    return {"run_id": r.c.run_id, "spec": r.c.spec, **results}
+
+
+class _Cells:
+    """Many members are of one arm, rung and so on: what these are is read once, and of each member a number for them.
+
+    `number` tells it in SQL, `named` has the columns of each; `many` says that they are too many for a statement.
+    """
+
+    def __init__(self, cells: Sequence[Any]) -> None:
+        self.many = len(cells) == _CELLS
+        self.number: ColumnElement[int] = literal(0)
+        known = pl.Series([0] * len(cells), dtype=pl.Int64)
+        for name, values in zip(_CELL, zip(*cells, strict=True), strict=False):
+            code = {value: k for k, value in enumerate(dict.fromkeys(values))}
+            if len(code) > 1:
+                self.number = self.number * len(code) + case(code, value=schema.members.c[name])
+                known = known * len(code) + pl.Series([code[value] for value in values])
+        self.named = pl.DataFrame(cells, schema={name: _MEMBER[name] for name in _CELL}, orient="row")
+        self.named = self.named.with_columns(cell=known)
 
 
 def _frame(db: Connection, asked: Select[Any], columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -133,7 +166,8 @@ def _of_results(raw: pl.DataFrame) -> pl.DataFrame:
         qualities, resources = json.loads(raw["qualities"][at]), json.loads(raw["resources"][at])
         amount = {column: resources.get(column, [None])[0] for column in RESOURCES}
         rows[at] = {**{column: qualities.get(column) for column in _QUALITIES}, **amount}
-    return _put(parts, rows)
+    whole = _put(parts, rows)
+    return whole.select(column.name for column in whole if column.null_count() < len(column))
 
 
 def _decoded(texts: pl.Series, names: tuple[str, ...]) -> pl.DataFrame:

@@ -52,7 +52,8 @@ def read(path: Path, chosen: Sequence[str]) -> tuple[pl.DataFrame, dict[str, str
         frame = ledger.database.read(lambda db: run_frame(db, study_id, name, purpose))
     finally:
         ledger.close()
-    frame = frame.filter(pl.col("status") != "failed")
+    if (frame["status"] == "failed").any():
+        frame = frame.filter(pl.col("status") != "failed")
     if frame.is_empty():
         what = "no finished run" if purpose is None else "no finished run on fresh seeds"
         raise TableError(
