@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from isoloss.errors import TableError
 from isoloss.gains import diagnostics as notes
@@ -223,7 +223,7 @@ def _advice(ladders: tuple[Ladder, Ladder], curves: Measured, budget: Callable[[
 def _rungs(ladder: Ladder, noise: Noise, arm: int, level: float) -> list[RungSummary]:
     """The dots of the figures: rung means with t intervals from the pooled noise."""
     known = noise.source != "unknown"
-    t = float(stats.t.ppf((1 + level) / 2, noise.dof[arm])) if known else np.inf
+    t = float(special.stdtrit(noise.dof[arm], (1 + level) / 2)) if known else np.inf
     # with a single degree of freedom and noise of many times the quality, an end can lie beyond any float
     half = np.minimum(t * noise.mean_sd(arm, ladder), 600.0)
     return [

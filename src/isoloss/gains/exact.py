@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from isoloss.errors import TableError
 from isoloss.gains.arms import ArmRuns
@@ -47,7 +47,7 @@ def compare_exact(
     dof = int(np.sum(n - 1))
     squares = sum(float(np.sum((v - v.mean()) ** 2)) for v in values)
     sd = math.sqrt(squares / dof) if dof else 0.0
-    t = float(stats.t.ppf((1 + reading.level) / 2, dof)) if dof else 0.0
+    t = float(special.stdtrit(dof, (1 + reading.level) / 2)) if dof else 0.0
     half = t * sd / np.sqrt(n)
     ends = [(float(np.exp(g - h)), float(np.exp(g + h))) for g, h in zip(log_gain, half, strict=True)]
 
@@ -133,7 +133,7 @@ def _slope(x: Array, y: Array, n: NDArray[np.int64], sd: float, dof: int, t: flo
     scatter = math.sqrt(float(np.sum(n * residual**2)) / spare) if spare else 0.0
     half = t * sd if dof else 0.0
     if scatter > sd:
-        half = float(stats.t.ppf((1 + level) / 2, spare)) * scatter
+        half = float(special.stdtrit(spare, (1 + level) / 2)) * scatter
     half /= math.sqrt(float(np.sum(n * dx * dx)))
     ends = None if short else (value - half, value + half)
     return Slope(value, ends, "ratios", short or f"line through {len(x)} rungs")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from isoloss.errors import TableError
 from isoloss.gains.measured import quantile_interval
@@ -241,7 +241,7 @@ def from_table(
             _positive(v, where, "an end of an interval")
         if np.any(np.log(ends[0]) > g + 1e-9) or np.any(np.log(ends[1]) < g - 1e-9):
             raise TableError(where, "has a gain outside its own interval", "check low, gain and high")
-        unit = float(stats.norm.ppf((1 + level) / 2))
+        unit = float(special.ndtri((1 + level) / 2))
         down, up = (np.interp(knots, x, np.abs(np.log(v) - g)) / unit for v in ends)
         z = np.random.default_rng([seed, 11]).standard_normal((draws, 1))
         rows = np.concatenate([rows, rows + np.where(z < 0, z * down, z * up)])

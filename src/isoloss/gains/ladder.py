@@ -59,6 +59,9 @@ class Ladder:
     @cached_property
     def trunks(self) -> int:
         """How many clusters have runs on more than one rung: runs branched from one trunk."""
+        every: Any = np.sort(np.concatenate(self.clusters))
+        if np.all(every[1:] != every[:-1]):
+            return 0
         rungs = np.unique(np.concatenate(self.distinct), return_counts=True)[1]
         return int(np.sum(rungs > 1))
 

@@ -230,7 +230,7 @@ def _pairing(first: Ladder, second: Ladder, relative: tuple[Array, ...]) -> tupl
             names, there = first.pairs[i], second.pairs[j]  # both sorted
             last = np.searchsorted(there, names, side="right") - 1
             here = np.flatnonzero((last >= 0) & (there[last] == names))
-            common[i, j] = distinct = len(np.unique(names[here]))
+            common[i, j] = distinct = len(here) and 1 + int(np.sum(names[here][1:] != names[here][:-1]))
             if distinct < 2 or distinct < len(here):
                 continue
             u = np.log(first.values[i][here]) / relative[0][i]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
+from scipy import special
 
 MOST_SEEDS = 100_000
 
@@ -34,7 +34,7 @@ def smallest_resolvable_gain(
         raise ValueError("n_seeds must be at least 1 and local_exponent positive")
     a, b = sd_ln_quality if isinstance(sd_ln_quality, tuple) else (sd_ln_quality, sd_ln_quality)
     dof = max(1, rungs * (n_seeds - 1))
-    t = stats.t.ppf((1 + level) / 2, dof) + stats.t.ppf(power, dof)
+    t = special.stdtrit(dof, (1 + level) / 2) + special.stdtrit(dof, power)
     spread = math.sqrt(max(a * a + b * b - 2 * correlation * a * b, 0.0) / n_seeds) / local_exponent
     return math.exp(min(float(t) * spread, 700.0))
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from isoloss.errors import TableError
 from isoloss.laws.check import check_table
@@ -149,6 +148,8 @@ def _score(
     design = np.stack([np.ones(len(below)), *(np.log(v) for v in posed.columns.values())], axis=1)
     y = np.log(whole.y[0])
     slope = np.linalg.lstsq(design[below], y[below], rcond=None)[0]
+    from scipy import stats  # a quarter of a second, which gains do without
+
     return Fold(
         int(below.sum()),
         above,

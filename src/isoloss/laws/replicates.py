@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Array = NDArray[np.float64]
 SMALLEST_SD = 1e-9  # of the target, in scaled units
@@ -45,7 +45,7 @@ class Replicates:
         if spare <= 0:
             return None
         mean = np.bincount(self.setting, weight * residual) / np.maximum(total, 1e-300)
-        return float(stats.f.sf(float(total @ mean**2) / spare, spare, self.dof))
+        return float(special.fdtrc(spare, self.dof, float(total @ mean**2) / spare))
 
 
 def find_replicates(

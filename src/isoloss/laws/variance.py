@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from isoloss.errors import TableError
 from isoloss.laws.descend import Problem, minimise
@@ -109,7 +109,7 @@ def spread_tests(problem: Problem, theta: Array, columns: dict[str, Array]) -> d
         x = np.log(values)
         if np.ptp(x) > 1e-9 and np.ptp(off) > 0:
             r = float(np.corrcoef(x, off)[0, 1])
-            out[name] = float(stats.chi2.sf(len(off) * r * r, 1))
+            out[name] = float(special.chdtrc(1, len(off) * r * r))
     return out
 
 

@@ -173,9 +173,9 @@ def select_arms(
         if "seed" in table.roles and not apart:
             _refuse_repeats(table)
     refusals.refuse_rising(table.path, table.roles["quality"], arm, resource, rung, quality, best)
-    alone = ("row " + table.rows.cast(pl.String)).to_numpy().astype(np.str_)
-    seed = _names(table, "seed") if "seed" in table.roles else alone
-    cluster = _names(table, "cluster") if "cluster" in table.roles else alone
+    alone = "row " + table.rows.cast(pl.String)
+    seed = _names(table, "seed") if "seed" in table.roles else alone.to_numpy().astype(np.str_)
+    cluster = _names(table, "cluster") if "cluster" in table.roles else np.arange(len(arm))
     others = _others(table, np.isfinite(quality))
     found = []
     for k, name in enumerate(names):
