@@ -110,6 +110,10 @@ def test_a_record_beats_a_wait_and_two_records_are_reported(ridge, tmp_path):
         "the bundle's record replaced this ledger's",  # of the failed run
         "this ledger's record stayed",  # of two finished ones that which ended first
     }
+    assert [c["qualities"] for c in done["conflicts"]] == ["differ", "differ"]
+    filled(opened, tmp_path / "c", ["finished"])  # the same once more, at another time
+    (again,) = api.import_bundles([exported(tmp_path / "c", tmp_path / "c.bundle")], ledger=str(tmp_path / "a"))
+    assert [c["qualities"] for c in again["conflicts"]] == ["agree"]
     assert [s["path"] for s in store.studies()] == ["/somewhere/else.toml"]
     store.close()
 

@@ -475,6 +475,8 @@ def _first_fault(path: object, data: dict[str, Any], error: ValidationError) -> 
     if fault["type"] == "missing":
         return f"{path}: {field}", "is missing" + more, "add it"
     said = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "string_pattern_mismatch":  # only a name has a pattern
+        said = "must be 1 to 64 of the letters A to Z, digits and . _ + -, and begin with a letter or a digit"
     value = fault.get("input")
     shown = "" if isinstance(value, (dict, list)) or str(value) in said else f" (got {str(value)[:60]!r})"
     return f"{path}: {field}", said[0].lower() + said[1:] + shown + more, ""

@@ -132,7 +132,8 @@ def import_(
         runs = f"{_count(one['new'], 'new run')}, {_count(one['records'], 'new record')}, {one['known']:,} known"
         _line(f"{one['bundle']} into {one['ledger']}: {runs}; {_studies(one['studies'], 'new ')}")
         for conflict in one["conflicts"][:_SHOWN]:
-            _line(f"  run {conflict['run_id']} has two records: {conflict['stayed']}", "dim")
+            both = f"run {conflict['run_id']} has two records, whose qualities {conflict['qualities']}"
+            _line(f"  {both}: {conflict['stayed']}", "dim")
         if len(one["conflicts"]) > _SHOWN:
             _line(f"  and {len(one['conflicts']) - _SHOWN:,} more; --json lists all", "dim")
 

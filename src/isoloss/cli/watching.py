@@ -10,6 +10,7 @@ from rich.live import Live
 
 from isoloss.cli.flags import JsonFlag, LedgerFlag, StudyName, ToFlag
 from isoloss.cli.frame import app, errors, print_json, screen
+from isoloss.errors import IsolossError
 
 
 @app.command()
@@ -17,7 +18,7 @@ def status(
     study: StudyName = None,
     ledger: LedgerFlag = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again until the study is finished.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks, with --watch.")] = 2.0,
+    every: Annotated[float | None, typer.Option(min=0.1, help="Seconds between looks, with --watch (2).")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a ledger holds: runs finished, diverged, failed, running, queued; of one study, by rung and arm.
@@ -30,9 +31,11 @@ def status(
     from isoloss import api
     from isoloss.report.plans import print_look, print_status
 
+    if every is not None and not watch:
+        raise IsolossError("--every", "is for --watch: without it there is one look", "add --watch, or leave it out")
     if watch:
         try:
-            _watch(study, ledger, every, as_json)
+            _watch(study, ledger, 2.0 if every is None else every, as_json)
         except KeyboardInterrupt:  # the study goes on
             raise typer.Exit(130) from None
         return
@@ -72,9 +75,11 @@ def send(
     ledger: LedgerFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send what a ledger holds of a study to trackers. Sent twice, nothing is doubled. Example:
+    """Send what a ledger holds of a study to trackers. Sent twice, nothing is doubled.
 
-    isoloss send quickstart --to tensorboard:logs --to wandb:my-project
+    Example:
+
+        isoloss send quickstart --to tensorboard:logs --to wandb:my-project
     """
     from isoloss import api
     from isoloss.report.corpora import BuildProgress

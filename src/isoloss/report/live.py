@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 
 from isoloss.errors import LedgerError, printable
-from isoloss.report.words import duration
+from isoloss.report.words import duration, plural
 
 if TYPE_CHECKING:  # the first thing on the screen waits for no database
     from isoloss.ledger.pace import Rate
@@ -73,7 +73,7 @@ class LiveProgress:
         self._flops, self._done_flops = plan.flops, 0.0
         self._began = self._last = time.monotonic()
         if not self._console.is_terminal:
-            self._console.print(f"{self._phase}: {self._runs} runs", highlight=False)
+            self._console.print(f"{self._phase}: {plural(self._runs, 'run')}", highlight=False)
 
     def ended(self, ended: Any, price: float) -> None:
         """A run came back."""

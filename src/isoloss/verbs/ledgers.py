@@ -44,8 +44,8 @@ def import_bundles(
     """Take `bundles` into the ledger, in any order; taken in twice, a bundle changes nothing the second time.
 
     All of them are checked whole before anything is written. Of each: runs that are new, runs that got a record, runs
-    that were known, and `conflicts`, run ids of which there are two records and which one stayed (see
-    `isoloss.ledger.bundle.merge`). Raises `BundleError` that names what is wrong.
+    that were known, and `conflicts`, run ids of which there are two records, whether their qualities agree, and which
+    one stayed (see `isoloss.ledger.bundle.merge`). Raises `BundleError` that names what is wrong.
     """
     from isoloss.ledger import bundle
     from isoloss.ledger.bundle.merge import faults

@@ -27,7 +27,8 @@ _PLACE = ("round", "position", "rung", "purpose")
 
 @dataclass
 class Merged:
-    """What a bundle brought: counts of runs, and the `conflicts` (run id, what stayed) of unequal records."""
+    """What a bundle brought: counts of runs, and of unequal records the `conflicts`: run id, what stayed, and
+    whether the qualities agree or differ."""
 
     new: int = 0
     ended: int = 0
@@ -125,7 +126,7 @@ def merge_studies(db: Connection, page: Iterable[Mapping[str, Any]]) -> int:
 def merge_runs(db: Connection, page: Page) -> Merged:
     """Take runs in by the rule above."""
     r, n, merged = schema.runs, schema.notes, Merged()
-    of = select(r.c.run_id, r.c.status, r.c.ended, r.c.digest, r.c.price)
+    of = select(r.c.run_id, r.c.status, r.c.ended, r.c.digest, r.c.price, r.c.qualities)
     of = of.where(r.c.run_id.in_([row["run_id"] for row in page.runs])).order_by(r.c.run_id).with_for_update()
     held = {row.run_id: row for row in db.execute(of)}
     new, better, dearer = [], {}, []
@@ -143,7 +144,8 @@ def merge_runs(db: Connection, page: Page) -> Merged:
         else:
             wins = _rank(row) < _rank(here._asdict())
             stayed = "the bundle's record replaced this ledger's" if wins else "this ledger's record stayed"
-            merged.conflicts.append({"run_id": row["run_id"], "stayed": stayed})
+            agree = "agree" if row["qualities"] == here.qualities else "differ"
+            merged.conflicts.append({"run_id": row["run_id"], "stayed": stayed, "qualities": agree})
             if wins:
                 better[row["run_id"]] = row
     if new:
