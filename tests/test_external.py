@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import isoloss
 from isoloss.errors import IsolossError, TableError, UnknownNameError
 from isoloss.ledger.external import SAME_RUNG, external_arms, read_runs, rungs_of, select_arms
+from tests.conftest import ROOT
 
 RUNGS = (1e15, 3e15, 9e15, 2.7e16)
 
@@ -137,11 +138,21 @@ def test_where_narrows_and_best_of_takes_the_best_mean_and_says_so(tmp_path):
     assert "unequal-trials" in codes(isoloss.gain(uneven, "adamw", "muon", best_of=["lr"], draws=300))
 
 
+def test_the_budget_that_was_planned_is_the_ladder(tmp_path):
+    """A table of our own with two resources: the one that the rungs are made of, whatever else was recorded."""
+    frame = runs().with_columns(labels=pl.col("flops") / 1e7, rung=pl.col("flops") / 1e7)
+    assert isoloss.gain(save(frame, tmp_path), "adamw", "muon", draws=100).resource == "labels"
+    assert isoloss.gain(save(frame, tmp_path), "adamw", "muon", resource="flops", draws=100).resource == "flops"
+    assert isoloss.gain(save(frame.drop("rung"), tmp_path), "adamw", "muon", draws=100).resource == "flops"
+    simclr = ROOT / "results" / "simclr" / "runs.csv.gz"
+    assert isoloss.gain(simclr, "cnn-augmented", "simclr", where=["purpose=report"], draws=100).resource == "labels"
+
+
 def test_a_copied_row_is_refused_with_its_numbers(tmp_path):
     frame = runs()
     assert "rows 1, 25 are exactly alike" in refusal(save(pl.concat([frame, frame.head(1)]), tmp_path))
     said = refusal(save(pl.concat([frame, frame.head(1).with_columns(loss=pl.lit(3.0))]), tmp_path))
-    assert "row 25" in said and "repeats an arm, budget and seed" in said
+    assert "row 25" in said and "repeats an arm, budget (flops) and seed" in said
 
 
 @pytest.mark.parametrize("column", ["metric", "dataset", "config.tokenizer", "split", "benchmark"])

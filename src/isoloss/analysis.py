@@ -138,7 +138,9 @@ def arm_runs(study: Study, task: Task, reported: pl.DataFrame, arm: str, resourc
     resource = resource or study.ladder.resource
     frame = reported.filter(pl.col("arm") == arm)
     finished = frame["status"].to_numpy() == "finished"
-    losses = [task.loss(q) for q in frame["test"].cast(pl.Float64).fill_null(np.nan)]
+    # no error among n examples is known to be below 1/n and no more: half of that, as a logarithm needs something
+    least = (task.resolution or 0.0) / 2
+    losses = [task.loss(q) or least for q in frame["test"].cast(pl.Float64).fill_null(np.nan)]
     quality = np.where(finished, losses, np.inf)
     amount = frame[resource].cast(pl.Float64).fill_null(np.nan).to_numpy()
     planned = frame["rung"].to_numpy()

@@ -54,7 +54,8 @@ def diagnose(
             )
         )
     found += bought_elsewhere(comparisons, costs)
-    found += worse_than_guessing(table, tasks.get(study.task.name))
+    kind = tasks.get(study.task.name)
+    found += worse_than_guessing(table, kind) + _without_error(table, kind(kind.Options(**study.task.options)))
     return found + _accounting(study, table)
 
 
@@ -83,7 +84,8 @@ def _tuning(study: Study, trials: Sequence[Trial], carried: Sequence[Carried]) -
             )
     # where runs are compared one by one, tuning would change both alike
     judged = {name for c in study.comparisons if c.mode != "exact" for name in (c.baseline, c.candidate)}
-    untuned = [a for a in study.arms if not study.arms[a].sweep and a in judged]
+    tried = {name: [len(axis.grid()) for axis in arm.sweep.values()] for name, arm in study.arms.items()}
+    untuned = [a for a in study.arms if max(tried[a], default=1) == 1 and a in judged]
     if untuned:
         found.append(
             Diagnostic(
@@ -183,6 +185,13 @@ def _copies(study: Study, table: RunTable, comparisons: list[GainCurve]) -> list
             )
             details = {"baseline": c.baseline, "candidate": c.candidate, "runs": len(shared)}
             found.append(Diagnostic("same-runs", "error", message, details))
+        elif c.mode != "exact" and (alike := _alike(table, c.baseline, c.candidate)):
+            message = (
+                f"{c.candidate} ends with exactly the quality of {c.baseline} in all {alike} runs of equal seeds: "
+                "what it changes is not in use (a method with a misspelt name, a choice that nothing reads)."
+            )
+            details = {"baseline": c.baseline, "candidate": c.candidate, "runs": alike}
+            found.append(Diagnostic("same-results", "error", message, details))
     for curve in comparisons:
         pair = {"baseline": curve.baseline, "candidate": curve.candidate}
         span = curve.verdict.interval
@@ -199,6 +208,14 @@ def _copies(study: Study, table: RunTable, comparisons: list[GainCurve]) -> list
             found.append(Diagnostic("aa-fails", "error", message, pair | {"interval": span}))
         found += _rungs_apart(curve)
     return found
+
+
+def _alike(table: RunTable, baseline: str, candidate: str) -> int:
+    """How many runs of two arms have a rung and seed in common, where all of those agree to the last digit."""
+    ended = table.frame.filter((pl.col("purpose") == "report") & (pl.col("status") == "finished"))
+    mine, other = (ended.filter(pl.col("arm") == arm).select("rung", "seed", "test") for arm in (candidate, baseline))
+    both = mine.join(other, on=("rung", "seed"), suffix="_of_baseline")
+    return both.height if both.height > 1 and (both["test"] == both["test_of_baseline"]).all() else 0
 
 
 def _rungs_apart(curve: GainCurve) -> list[Diagnostic]:
@@ -242,6 +259,22 @@ def worse_than_guessing(table: RunTable, task: type[Task]) -> list[Diagnostic]:
             details = {"arm": arm, "rungs": rungs, "run_ids": [run["run_id"] for run in bad]}
             found.append(Diagnostic("worse-than-guessing", "warning", message, details))
     return found
+
+
+def _without_error(table: RunTable, task: Task) -> list[Diagnostic]:
+    """Reported runs that made no error at all, of which the test split can say no more than a bound."""
+    if task.resolution is None:
+        return []
+    ended = table.frame.filter((pl.col("purpose") == "report") & (pl.col("status") == "finished"))
+    none = [run for run in ended.iter_rows(named=True) if run["test"] is not None and task.loss(run["test"]) == 0]
+    if not none:
+        return []
+    arms = dict.fromkeys(run["arm"] for run in none)
+    message = (
+        f"{len(none)} reported runs of {', '.join(arms)} made no error on the test split: counted as half of the least "
+        f"error that it can show ({task.resolution:.2g}). The largest rungs ask too little of this split."
+    )
+    return [Diagnostic("no-errors", "warning", message, {"run_ids": [run["run_id"] for run in none]})]
 
 
 def _prices(study: Study, finished: pl.DataFrame) -> list[Diagnostic]:

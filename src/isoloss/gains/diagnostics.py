@@ -245,8 +245,8 @@ def resolution_diagnostics(
         yield Diagnostic(
             "gain-below-resolvable",
             "info",
-            f"{seeds} seeds a rung resolve gains beyond {times(smallest)}× at the largest common budget; "
-            f"the measured {times(gain)}× is smaller.",
+            f"A new study with {seeds} seeds a rung could count on telling gains beyond {times(smallest)}× from 1; the "
+            f"{times(gain)}× here is smaller, so a repeat may well not find it.",
             {"smallest": smallest, "seeds": seeds},
         )
 

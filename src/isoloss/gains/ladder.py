@@ -97,7 +97,8 @@ def check_runs(arm: ArmRuns) -> None:
         raise TableError(
             where,
             f"quality {value:g} is not a positive number",
-            "give a positive, lower-is-better measure (1 - accuracy for an accuracy) and inf for a diverged run",
+            "give a positive, lower-is-better measure (1 - accuracy for an accuracy; half an error where none was "
+            "made) and inf for a diverged run",
         )
 
 

@@ -95,7 +95,8 @@ def guess_roles(
 
     A resource or quality must hold numbers. An arm must not hold fractions, nor a different value in every row (then
     it names runs); where `arms` are known, a column that holds them all comes first. A column in a tracker's results
-    (``summary.``, ``metrics.``) comes first for the quality, one outside them for everything else. Raises
+    (``summary.``, ``metrics.``) comes first for the quality, one outside them for everything else, and for the resource
+    one that is equal to the planned budgets of a column like ``rung``. Raises
     `TableError` for a column that is told but absent or twice there, and where arm, resource or quality is not found.
     """
     by_name: dict[str, list[str]] = {}
@@ -117,6 +118,9 @@ def guess_roles(
             fit = [c for c in found if _can_be(role, frame[c])]
             if role == "arm" and arms:
                 fit.sort(key=lambda c: not set(arms) <= set(frame[c].cast(pl.String).unique()))
+            if role == "resource":
+                planned = [c for g in GUESSES["rung"] for c in by_name.get(g, ())]
+                fit.sort(key=lambda c: not any(_equal(frame[c], frame[p]) for p in planned))
             if fit:
                 roles[role] = fit[0]
             elif role in NEEDED:
@@ -219,6 +223,13 @@ def _can_be(role: str, values: pl.Series) -> bool:
             return not kind.is_float() and kind != pl.Null and not names_runs
         return bool(values.is_not_null().any())
     return True
+
+
+def _equal(amounts: pl.Series, planned: pl.Series) -> bool:
+    """Whether two columns hold the same numbers."""
+    if not (amounts.dtype.is_numeric() and planned.dtype.is_numeric()):
+        return False
+    return bool((amounts.cast(pl.Float64) == planned.cast(pl.Float64)).fill_null(value=False).all())
 
 
 def _holding(frame: pl.DataFrame, arms: Sequence[str]) -> str | None:

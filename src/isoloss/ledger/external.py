@@ -261,8 +261,9 @@ def _keys(table: ExternalRuns) -> list[str]:
 def _refuse_repeats(table: ExternalRuns) -> None:
     """A sweep's trials, or another metric of the same run, would pass for independent seeds."""
     again = (~table.frame.select(_keys(table)).to_struct("key").is_first_distinct()).to_numpy()
-    what = "repeats an arm, budget and seed"
-    _refuse(table, "seed", again, what, "keep one row a run (--where), the chosen trial of a sweep (--best-of)")
+    what = f"repeats an arm, budget ({table.roles['resource']}) and seed"
+    remedy = "keep one row a run (--where), the chosen trial of a sweep (--best-of), or name the budget (--resource)"
+    _refuse(table, "seed", again, what, remedy)
 
 
 def _refuse(

@@ -269,6 +269,16 @@ _MEANINGS: dict[str, Meaning] = {
         "An arm compared with itself has a gain of one by construction.",
         "Change one of them, or make it a twin.",
     ),
+    "same-results": Meaning(
+        "Two arms gave the same results",
+        "Runs of different algorithms never agree to the last digit: the candidate's change does nothing here.",
+        "Look whether the method that you meant to override is spelt as its base class spells it.",
+    ),
+    "no-errors": Meaning(
+        "Runs without a single error",
+        "A test split of n examples can't tell an error of 0 from one below 1/n.",
+        "Take a harder task or a larger test split, or leave the largest rungs out.",
+    ),
     "untuned-innovation": Meaning(
         "A setting of an innovation was not tuned",
         "Its number was taken from a paper at another scale; another value might gain more.",

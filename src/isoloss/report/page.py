@@ -218,7 +218,7 @@ def _summary(curves: tuple[GainCurve, ...]) -> str:
         gain, best = max(gains, key=lambda pair: pair[0])
         interval = f" (95% {words.span(best.verdict.interval)})" if best.verdict.interval else ""
         pair = f"{words.plain(best.candidate, 40)} against {words.plain(best.baseline, 40)}"
-        told.append(f"The largest gain is {pair}, {words.times(gain)}{interval}.")
+        told.append(f"The largest gain is {pair}, {words.times(gain)}{interval}{_elsewhere(best, judged)}.")
     twins = [c for c in curves if c.twin]
     differ = [c for c in twins if c.verdict.level in ("gain", "loss")]
     if differ:
@@ -226,6 +226,13 @@ def _summary(curves: tuple[GainCurve, ...]) -> str:
     elif twins:
         told.append("Between an arm and its own copy neither a gain nor a loss was found, as it should be.")
     return " ".join(told)
+
+
+def _elsewhere(best: GainCurve, judged: list[GainCurve]) -> str:
+    """Against which other baselines the same candidate shows no gain: the largest one is that over the weakest."""
+    rivals = [c for c in judged if c.candidate == best.candidate and c.resource == best.resource]
+    without = dict.fromkeys(words.plain(c.baseline, 40) for c in rivals if c.verdict.level != "gain")
+    return f", but none is shown against {' or '.join(without)}" if without else ""
 
 
 def _one_sided(interval: Interval | None) -> bool:

@@ -54,6 +54,12 @@ class Task(abc.ABC):
     class Options(Options):
         """No options."""
 
+    @property
+    def resolution(self) -> float | None:
+        """The least quality but 0 that the test split can show, 1/n for a share of errors among n; None where it is
+        not a count. A run without error is counted as half of it."""
+        return None
+
     @classmethod
     def loss(cls, quality: float) -> float:
         """Quality as the statistics see it, positive and lower better: itself, or its distance from `best`.

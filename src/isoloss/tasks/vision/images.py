@@ -54,6 +54,11 @@ class ImageTask(Task):
         """Images that a training subset can be drawn from."""
         return self.sizes["train"]
 
+    @property
+    def resolution(self) -> float:
+        """One test image."""
+        return 1 / self.sizes["test"]
+
     def prepare(self) -> None:
         """Load the data. Raises `MissingError` with the command that installs them."""
         self.stored("train")
