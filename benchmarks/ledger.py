@@ -143,7 +143,7 @@ def build(url: str, folder: Path, studies: int, each: int) -> None:
     """Fill an empty ledger with `studies` studies of `each` finished runs, as drivers would have left it."""
     opened = trivial_study(folder, 1000)
     base = RunSpec(
-        "bench/formula", 1, "bench/nothing", 1, {}, "examples", 10.0, StepRule("constant", 1),
+        "bench/formula", 1, "bench/nothing", 1, {}, "examples", 10.0, StepRule("constant", 1.0),
         {"factor": 1.0, "lr": 0.1}, 1, ("validation", "test"), code="0" * 16,
     )  # fmt: skip
     ledger = Ledger(url)

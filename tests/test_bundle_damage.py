@@ -20,6 +20,7 @@ from isoloss.ledger.store import Ledger
 from isoloss.planning.propose import propose
 from isoloss.runs import Outcome
 from tests.test_bundle import exported, files, filled
+from tests.test_cli import isoloss
 from tests.test_ledger import run_ridge
 from tests.test_ledger_versions import as_version_1
 
@@ -99,6 +100,24 @@ def test_what_is_altered_is_named(ledger, statement, kind, said):
     found = api.verify(str(ledger))["faults"]
     named = [f for f in found if f["kind"] == kind and (run_id == f["id"] or "run_id" not in statement)]
     assert any(re.search(said, f["fault"]) for f in named), found[:3]
+
+
+def test_export_names_what_import_would_refuse(ledger, tmp_path):
+    with closing(sqlite3.connect(ledger)) as db:
+        finished = [
+            i for (i,) in db.execute("SELECT run_id FROM runs WHERE status = 'finished' ORDER BY run_id LIMIT 2")
+        ]
+    sql(ledger, *(f"UPDATE runs SET ended = ended + 1 WHERE run_id = '{i}'" for i in finished))
+    done = isoloss("export", "--ledger", ledger, "--out", tmp_path / "bundle")
+    assert done.returncode == 0 and all(
+        f"run {i}: its record does not match its digest" in done.stdout for i in finished
+    )
+    with pytest.raises(IsolossError, match=f"run {finished[0]}: its record does not match its digest"):
+        api.import_bundles([tmp_path / "bundle"], ledger=str(tmp_path / "new.sqlite"))
+    sql(ledger, f"UPDATE runs SET qualities = x'ff' WHERE run_id = '{finished[0]}'")
+    with pytest.raises(IsolossError, match="holds a record that no bundle can hold; isoloss verify"):
+        api.export_bundle(tmp_path / "none", ledger=str(ledger))
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_ledger_is_rescued_whole_where_nothing_is_lost(ledger, tmp_path):

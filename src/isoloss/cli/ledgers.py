@@ -72,8 +72,13 @@ def export(
     if as_json:
         print_json(done)
         return
-    rows = done["rows"]
+    rows, altered = done["rows"], done["altered"]
     _line(f"{done['bundle']}: {_count(rows['runs'], 'run')} of {_studies(rows['studies'])}, from {done['ledger']}")
+    for run_id in altered[:_SHOWN]:
+        _line(f"  run {run_id}: its record does not match its digest", "yellow")
+    if altered:
+        more = f"{len(altered):,} in all; " if len(altered) > _SHOWN else ""
+        _line(f"  {more}isoloss import refuses this bundle: see isoloss verify {done['ledger']}", "yellow")
 
 
 @app.command("import")

@@ -69,9 +69,14 @@ def run_faults(row: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
         return [*found, *([f"is {row['status']} and has {', '.join(held)}"] if held else [])]
     if row["status"] not in ENDED:
         return [*found, f"its status is '{printable(str(row['status']), 40)}'"]
-    if record_digest(**{k: row[k] for k in DIGESTED}, notes=notes) != row["digest"]:
+    if not digest_holds(row, notes):
         return [*found, "its record does not match its digest"]
     return found + _value_faults(row)
+
+
+def digest_holds(row: Mapping[str, Any], notes: Sequence[str]) -> bool:
+    """Whether an ended run's row and notes are those whose digest was recorded."""
+    return record_digest(**{k: row[k] for k in DIGESTED}, notes=notes) == row["digest"]
 
 
 def spec_faults(run_id: str, spec: str) -> list[str]:

@@ -24,7 +24,8 @@ def export_bundle(
     """Write the ledger, or the `studies` of it (names, ids or files) with their runs, to the bundle `out`.
 
     A bundle is a folder of Parquet files and a manifest with the SHA-256 of each; `import_bundles` takes it into any
-    other ledger. Returns its path and the rows of each table. `told(what, done, whole)` is called as it goes.
+    other ledger. Returns its path, the rows of each table, and ``altered``, ids of runs whose records don't match their
+    digest: import refuses a bundle of such. `told(what, done, whole)` is called as it goes.
     """
     from isoloss.ledger import bundle
     from isoloss.ledger.store import Ledger
@@ -32,10 +33,10 @@ def export_bundle(
     store = Ledger(ledger_url(ledger), create=False)
     try:
         wanted = _ids(store, studies) if studies else None
-        rows = bundle.write(store.database, Path(out), wanted, lambda done, whole: told("writing runs", done, whole))
+        done = bundle.write(store.database, Path(out), wanted, lambda done, whole: told("writing runs", done, whole))
     finally:
         store.close()
-    return {"bundle": str(out), "ledger": store.name, "rows": rows}
+    return {"bundle": str(out), "ledger": store.name, "rows": done.rows, "altered": list(done.altered)}
 
 
 def import_bundles(

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,20 @@ from pyarrow.fs import LocalFileSystem
 from sqlalchemy import Connection, func, select
 
 from isoloss import __version__
-from isoloss.errors import IsolossError
+from isoloss.errors import IsolossError, LedgerError
 from isoloss.ledger import schema
 from isoloss.ledger.bundle.layout import FORMAT, MANIFEST, ROWS, SCHEMAS, VERSION, file_of
 from isoloss.ledger.connection import Database
-from isoloss.ledger.status import OPEN
+from isoloss.ledger.record_check import digest_holds
+from isoloss.ledger.status import ENDED, OPEN
+
+
+@dataclass(frozen=True)
+class Written:
+    """The `rows` of each table of a bundle, and ids of its runs that were `altered`: import will refuse it."""
+
+    rows: dict[str, int]
+    altered: tuple[str, ...]
 
 
 def write(
@@ -29,8 +39,8 @@ def write(
     out: Path,
     studies: Collection[str] | None = None,
     told: Callable[[int, int], None] = lambda done, whole: None,
-) -> dict[str, int]:
-    """Write the bundle `out`: everything, or the `studies` (ids) with their runs; rows of each table.
+) -> Written:
+    """Write the bundle `out`: everything, or the `studies` (ids) with their runs.
 
     `told` gets how many runs of how many are written. Raises `IsolossError` where `out` is there or can't be written.
     """
@@ -40,22 +50,23 @@ def write(
     try:
         part.mkdir(parents=True)
         with database.reading() as db:
-            rows = _write(db, part, studies, told)
-        _manifest(part, rows)
+            written = _write(db, part, studies, told)
+        _manifest(part, written.rows)
         os.rename(part, out)
+    except (pa.ArrowException, TypeError):  # values of another kind than their column's, which SQLite keeps
+        remedy = f"isoloss verify {database.name} names it"
+        raise LedgerError(database.name, "holds a record that no bundle can hold", remedy) from None
     except OSError as error:
         raise IsolossError(out, f"can't be written ({error.strerror or error})", "free space, or see --out") from None
     finally:
         with suppress(OSError):
             shutil.rmtree(part)
-    return rows
+    return written
 
 
-def _write(
-    db: Connection, folder: Path, studies: Collection[str] | None, told: Callable[[int, int], None]
-) -> dict[str, int]:
+def _write(db: Connection, folder: Path, studies: Collection[str] | None, told: Callable[[int, int], None]) -> Written:
     s, e = schema.studies, schema.environments
-    rows = dict.fromkeys(SCHEMAS, 0)
+    rows, altered = dict.fromkeys(SCHEMAS, 0), list[str]()
     with ExitStack() as stack:
         writers = {
             table: stack.enter_context(
@@ -82,6 +93,7 @@ def _write(
                 put("studies", [study])
         environments: set[str] = set()
         for runs, notes, members in pages(db, studies, told):
+            altered += _altered(runs, notes)
             for run in runs:  # who works on it is a matter of this ledger
                 run["status"] = "queued" if run["status"] in OPEN else run["status"]
             put("runs", runs)
@@ -90,7 +102,15 @@ def _write(
             environments |= {run["environment_id"] for run in runs if run["environment_id"]}
         for one in sorted(environments):
             put("environments", [dict(r) for r in db.execute(select(e).where(e.c.environment_id == one)).mappings()])
-    return rows
+    return Written(rows, tuple(altered))
+
+
+def _altered(runs: list[dict[str, Any]], notes: list[dict[str, Any]]) -> list[str]:
+    said: dict[str, list[str]] = {}
+    for note in notes:
+        said.setdefault(note["run_id"], []).append(note["text"])
+    ended = [run for run in runs if run["status"] in ENDED]
+    return [run["run_id"] for run in ended if not digest_holds(run, said.get(run["run_id"], ()))]
 
 
 def pages(
