@@ -19,6 +19,7 @@ from isoloss.ledger.importers import load
 from isoloss.ledger.store import Ledger
 from isoloss.planning.propose import propose
 from isoloss.runs import Outcome
+from tests.faults.test_disk import small_disk
 from tests.test_bundle import exported, files, filled
 from tests.test_cli import isoloss
 from tests.test_ledger import run_ridge
@@ -156,6 +157,26 @@ def test_a_ledger_in_a_folder_that_is_not_writable_is_read(ledger, ridge, tmp_pa
             with pytest.raises(LedgerError, match="can't be opened for writing"):
                 change()
     assert api.verify(sealed) == {"name": sealed, "runs": 45, "faults": []}
+
+
+def test_a_ledger_on_a_full_disk_is_read(ledger, ridge, tmp_path):
+    told = api.status(ledger=str(ledger))
+    with small_disk(tmp_path / "disk", "2m"):
+        held = str(tmp_path / "disk" / "l.sqlite")
+        shutil.copy(ledger, held)
+        with suppress(OSError), open(tmp_path / "disk" / "rest", "wb", buffering=0) as rest:
+            while True:
+                rest.write(bytes(4096))
+        with pytest.raises(LedgerError, match="can't be written"):
+            api.run(ridge, ledger=held)
+        for _ in range(2):  # the first try to write has left an empty log behind
+            assert api.status(ledger=held) == told
+            assert load(Path(held), chosen=["study=ridge"]).frame.height > 0
+        with pytest.raises(LedgerError, match="can't be opened for writing"):
+            api.prune(["ridge"], ledger=held, yes=True)
+        (tmp_path / "disk" / "rest").unlink()
+        assert api.verify(held)["faults"] == []
+        api.run(ridge, ledger=held)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ PATIENCE = 120.0
 _KINDS = "a ledger is a file, or postgresql://USER:PASSWORD@HOST/DATABASE"
 #: What looks like a user and a password.
 _WORD = re.compile(r"[^/\s:@]{0,99}:\S{1,199}@")
+#: Bytes of the index of a write-ahead log, at least.
+_INDEX = 1 << 15
 #: SQLSTATEs of a transaction that may simply be repeated: a deadlock, a conflict of two.
 _AGAIN = frozenset({"40P01", "40001"})
 
@@ -180,7 +182,9 @@ class Database:
             )
             return LedgerError(self.name, "is damaged or not a ledger", remedy)
         if "readonly" in low or "read-only" in low or "unable to open" in low:
-            return LedgerError(self.name, f"can't be opened for writing: {text}", "check the path and its permissions")
+            return LedgerError(
+                self.name, f"can't be opened for writing: {text}", "check its path, permissions and disk"
+            )
         if "locked" in low:
             return LedgerError(
                 self.name, "is locked by another program", "close it and run again: finished runs are kept"
@@ -225,8 +229,19 @@ def _url_of(ledger: str, create: bool) -> URL:
 
 
 def is_sealed(file: Path) -> bool:
-    """Whether a ledger lies where nobody can write beside it, as SQLite must even to read one that is in use."""
-    return file.exists() and not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
+    """Whether a ledger lies where nobody can write beside it, as SQLite must even to read one that is in use: in a
+    folder without that permission, or on a full disk. Where somebody has it open, its log and index are there."""
+    if not file.exists() or _bytes(file, "-wal") or _bytes(file, "-shm") >= _INDEX:
+        return False
+    if not os.access(file.parent, os.W_OK):
+        return True
+    disk = os.statvfs(file.parent)
+    return disk.f_frsize * (disk.f_bavail if os.geteuid() else disk.f_bfree) < _INDEX
+
+
+def _bytes(file: Path, end: str) -> int:
+    beside = file.with_name(file.name + end)
+    return beside.stat().st_size if beside.exists() else 0
 
 
 def _sealed(file: Path) -> URL:
