@@ -59,6 +59,11 @@ def analyse(
     arms: dict[tuple[str, str], ArmRuns] = {}
     for pair in study.comparisons:
         resource = pair.resource or study.ladder.resource
+        crashed = [_crashed(table, name) for name in (pair.baseline, pair.candidate)]
+        if any(crashed):
+            lost = ", ".join(filter(None, crashed))
+            missing.append(f"{pair.candidate} against {pair.baseline}: {lost}; mend that and run the study again")
+            continue
         try:
             if resource in MACHINE_RESOURCES:
                 _check_machines(resource, reported, (pair.baseline, pair.candidate), machines or {})
@@ -118,6 +123,12 @@ def analyse(
         curves=summary,
         carried=carried,
     )
+
+
+def _crashed(table: RunTable, arm: str) -> str:
+    """That all runs of `arm` so far failed, with their number; empty where one did not, or none was made."""
+    status = table.frame.filter(pl.col("arm") == arm)["status"]
+    return f"all {len(status)} runs of {arm} failed" if len(status) and (status == "failed").all() else ""
 
 
 def _check_machines(resource: str, reported: pl.DataFrame, arms: tuple[str, ...], machines: Mapping[str, str]) -> None:

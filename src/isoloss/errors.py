@@ -99,11 +99,11 @@ class MissingError(IsolossError):
 
 
 class UnknownNameError(IsolossError):
-    """A name that no registry holds; suggests the nearest ones."""
+    """A name that no registry holds; suggests the nearest ones, and what else may be the matter (`hint`)."""
 
-    def __init__(self, where: object, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, where: object, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         short = name if len(name) <= 80 else name[:77] + "..."
         remedy = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
-        super().__init__(where, f"unknown {kind} '{short}'", remedy)
+        super().__init__(where, f"unknown {kind} '{short}'", f"{remedy} {hint}".strip())

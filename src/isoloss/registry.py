@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from isoloss.blame import blamed
 from isoloss.errors import MissingError, StudyError, UnknownNameError
 from isoloss.runs import Card
 
@@ -139,5 +140,5 @@ def load_plugin(path: Path) -> str:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         _FILINGS.pop(name, None)
-        raise StudyError(path, f"plug-in failed to import: {type(error).__name__}: {error}", "mend the file") from error
+        raise StudyError(path, f"plug-in failed to import: {blamed(error, [path])}", "mend the file") from error
     return name

@@ -12,6 +12,7 @@ import json
 import math
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -427,7 +428,7 @@ def parse_study(text: str, where: object) -> Study:
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise StudyError(where, f"is not valid TOML: {error}", "mend that line") from None
+        raise StudyError(where, f"is not valid TOML: {error}", _toml_remedy(text, str(error))) from None
     try:
         study = Study.model_validate(data)
         study.study_id  # noqa: B018 - what can't be written can't be kept
@@ -438,23 +439,39 @@ def parse_study(text: str, where: object) -> Study:
     return study
 
 
+def _toml_remedy(text: str, said: str) -> str:
+    """What to do about a fault that the parser names by its line: shown, since people forget quotes most often."""
+    found = re.search(r"at line (\d+)", said)
+    lines = text.splitlines()
+    line = lines[int(found[1]) - 1].strip() if found and int(found[1]) <= len(lines) else ""
+    unquoted = re.fullmatch(r"([\w.-]+)\s*=\s*([A-Za-z][^\"'#]*?)\s*(#.*)?", line)
+    if unquoted and said.startswith("Invalid value"):
+        return f'a string needs quotes: {unquoted[1]} = "{unquoted[2]}"'
+    return f"mend that line: {printable(line, 80)}" if line else "mend that line"
+
+
 def check_names(study: Study, where: object) -> None:
     """Raise `UnknownNameError` with the nearest names unless task, algorithms and innovations are registered."""
     from isoloss.algorithms import algorithms
     from isoloss.algorithms.innovation import innovations
     from isoloss.tasks import tasks
 
-    if study.task.name not in tasks.names():
-        raise UnknownNameError(f"{where}: task.name", "task", study.task.name, tasks.names())
+    # a part of one's own is known only once its file is loaded
+    hint = "" if study.plugins else 'If a file of yours registers it, add plugins = ["FILE.py"] to the study.'
+
+    def look_up(field: str, kind: str, name: str, known: Iterable[str]) -> None:
+        if name not in known:
+            raise UnknownNameError(f"{where}: {field}", kind, name, known, hint)
+
+    look_up("task.name", "task", study.task.name, tasks.names())
     for name, arm in study.arms.items():
-        if arm.algorithm not in algorithms.names():
-            raise UnknownNameError(f"{where}: arms.{name}.algorithm", "algorithm", arm.algorithm, algorithms.names())
+        look_up(f"arms.{name}.algorithm", "algorithm", arm.algorithm, algorithms.names())
         for key in ("innovations", "without"):
             for innovation in getattr(arm, key):
-                innovations.get(innovation, f"{where}: arms.{name}.{key}")
+                look_up(f"arms.{name}.{key}", "innovation", innovation, innovations.names())
     for i, pair in enumerate(study.comparisons):
         if pair.innovation is not None:
-            innovations.get(pair.innovation, f"{where}: comparisons[{i}].innovation")
+            look_up(f"comparisons[{i}].innovation", "innovation", pair.innovation, innovations.names())
 
 
 def _first_fault(path: object, data: dict[str, Any], error: ValidationError) -> tuple[str, str, str]:

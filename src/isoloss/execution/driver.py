@@ -16,7 +16,7 @@ from isoloss.execution.packing import Peaks
 from isoloss.ledger.store import LEASE, Ledger, new_owner
 from isoloss.ledger.table import RunTable
 from isoloss.planning.plan import Plan
-from isoloss.planning.propose import members, propose
+from isoloss.planning.propose import members, propose, unreported
 from isoloss.runs import RunSpec
 from isoloss.study import Study
 
@@ -67,13 +67,18 @@ def drive(
     heart = _Heartbeat(ledger, owner)
     recorder = _Recorder(ledger, engine, None if folder is None else checkout(folder))
     peaks = Peaks()
-    started = False
+    started, told = False, list[str]()
     try:
         while True:
             table = ledger.table(study)
             plan = propose(study, table)
             wanted = members(study, table)
             ledger.enqueue(study, wanted)
+            if plan.phase in ("reporting", "done"):
+                for line in _left_out(study, table):
+                    if line not in told:
+                        observer.notice(line)
+                        told.append(line)
             if not plan.runs:
                 return ledger.table(study)
             if not started:
@@ -135,6 +140,15 @@ def _round(study: Study, plan: Plan, recorder: _Recorder, owner: str, observer: 
         for ended in done:
             open_ids.discard(ended.spec.run_id)
             observer.ended(ended, prices.get(ended.spec.run_id, 0.0))
+
+
+def _left_out(study: Study, table: RunTable) -> list[str]:
+    """What is not reported because its tuning failed, an arm a line."""
+    return [
+        f"{arm}: every tuning trial failed at {', '.join(f'{r:g}' for r in rungs)} {study.ladder.resource}, so it gets "
+        "no fresh seeds there; mend what failed and run the study again."
+        for arm, rungs in unreported(study, table).items()
+    ]
 
 
 def _reference(spec: RunSpec, ledger: Ledger) -> dict[str, list[float]] | None:

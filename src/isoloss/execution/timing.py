@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from isoloss.algorithms import Rung, algorithms
+from isoloss.blame import blamed
+from isoloss.errors import IsolossError, StudyError
 from isoloss.planning.plan import PlannedRun
+from isoloss.registry import plugin_files
 from isoloss.runs import Context, Outcome, RunSpec, StepRule
 from isoloss.tasks import tasks
 
@@ -46,17 +49,32 @@ def smoke_run(
     return spec, algorithm.run(task, spec, Context()), algorithm.train_flops(task, choices)
 
 
-def seconds_of(run: PlannedRun) -> float:
+def seconds_of(run: PlannedRun) -> float | None:
     """Estimated seconds of `run` on this machine, from its first `STEPS` steps at its own shapes.
 
-    An algorithm whose choices have no ``steps`` is timed on its contract run and scaled by FLOPs.
+    An algorithm whose choices have no ``steps`` is timed on its contract run and scaled by FLOPs; None where its card
+    has none either. Raises `StudyError` where a plug-in's run fails.
     """
+    try:
+        return _timed(run)
+    except IsolossError:
+        raise
+    except Exception as error:
+        if not run.spec.code:  # a fault of this package is to be seen whole
+            raise
+        what = f"failed when it was timed at {run.rung:g}: {blamed(error, plugin_files())}"
+        raise StudyError(f"arms.{run.arm}", what, "mend the plug-in") from error
+
+
+def _timed(run: PlannedRun) -> float | None:
     spec = run.spec
     algorithm = algorithms.get(spec.algorithm)()
     task_class = tasks.get(spec.task)
     task = task_class(task_class.Options(**spec.task_options))
     task.prepare()
     short = {k: min(STEPS, v) for k, v in spec.choices.items() if k in algorithm.stepped and isinstance(v, int)}
+    if not short and not algorithm.card.smoke:
+        return None
     if not short:
         _, outcome, flops = smoke_run(spec.algorithm)
         return _spent(outcome) * run.flops / flops

@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -19,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from isoloss.blame import blamed
 from isoloss.cache import cache_folder
 from isoloss.errors import StudyError
 from isoloss.execution.checkout import checkout
@@ -120,9 +120,10 @@ def use_one_thread() -> None:
 
 
 def carry_out(job: Job) -> tuple[list[Outcome], dict[str, Any]]:
-    """Train the runs of `job`; an exception becomes a ``failed`` outcome with its last line as the error. Raises
+    """Train the runs of `job`; an exception becomes a ``failed`` outcome with the line to blame as the error. Raises
     `Stopped` where the runs were told to stop, and did."""
     from isoloss.algorithms import algorithms
+    from isoloss.registry import plugin_files
     from isoloss.tasks import tasks
     from isoloss.training.faults import is_out_of_memory, out_of_memory_line
 
@@ -134,10 +135,7 @@ def carry_out(job: Job) -> tuple[list[Outcome], dict[str, Any]]:
         contexts = [replace(context(), reference=curve) for curve in job.references]
         outcomes = algorithms.get(first.algorithm)().run_together(task, job.specs, contexts)
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(frame.filename).name}:{frame.lineno}"
-        what = out_of_memory_line(error) if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
-        said = " ".join(f"{what} ({place})".split())
+        said = out_of_memory_line(error) if is_out_of_memory(error) else blamed(error, plugin_files())
         outcomes = [Outcome("failed", {}, {}, {}, error=said[:500])] * len(job.specs)
     return [_with_peak(outcome) for outcome in outcomes], environment()
 

@@ -19,8 +19,8 @@ def propose(study: Study, table: RunTable) -> Plan:
     Rounds: the tuning grid (its middle first, where others are dropped by it); widening (where a best value lies at an
     edge, equal extra trials for every arm of that rung); finalists on further seeds (if asked); where only the first
     rungs are swept, the same three for the rungs beyond, with trials around the predicted choices in place of the grid;
-    the chosen trials on fresh seeds. A round is proposed whole once the one before is complete, so the same table
-    always gives the same plan.
+    the chosen trials on fresh seeds, but none where all of an arm's failed. A round is proposed whole once the one
+    before is complete, so the same table always gives the same plan.
     """
     check_innovations(study.model_dump_json())
     rows = rows_by_id(table)
@@ -51,6 +51,13 @@ def members(study: Study, table: RunTable) -> list[tuple[int, PlannedRun]]:
         if any(r.spec.run_id not in rows for r in runs):
             break
     return found
+
+
+def unreported(study: Study, table: RunTable) -> dict[str, list[float]]:
+    """Arm -> the rungs at which every tuning trial failed, so that there is none to give fresh seeds."""
+    tuning = Tuning(study, rows_by_id(table))
+    found = {arm: [rung for rung in study.ladder.rungs if tuning.lost(arm, rung)] for arm in tuned(study)}
+    return {arm: rungs for arm, rungs in found.items() if rungs}
 
 
 def _rounds(study: Study, rows: Rows) -> Iterable[tuple[Phase, list[PlannedRun]]]:
@@ -101,12 +108,14 @@ def _finalists(study: Study, tuning: Tuning, rungs: Iterable[float]) -> Iterable
     seeds = range(study.tuning.seeds + 1, study.tuning.seeds + study.tuning.finalist_seeds + 1)
     for rung in rungs:
         for arm in tuned(study):
-            for t in tuning.finalists(arm, rung):
+            for t in [] if tuning.lost(arm, rung) else tuning.finalists(arm, rung):
                 yield from _runs(study, arm, rung, t.values, seeds, "tune")
 
 
 def _reporting(study: Study, tuning: Tuning) -> Iterable[PlannedRun]:
     for rung in study.ladder.rungs:
         for arm, definition in study.arms.items():
+            if definition.sweep and tuning.lost(arm, rung):
+                continue
             values = best(tuning.finalists(arm, rung)).values if definition.sweep else {}
             yield from _runs(study, arm, rung, values, range(1, study.report_seeds(rung) + 1), "report")

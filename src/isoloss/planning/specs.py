@@ -160,7 +160,10 @@ def _resolve(
     name, fixed = arm_algorithm(study, arm)
     choices = _choices(name, {**fixed, **dict(values)}, where)
     task = study_task(study)
-    resolved = algorithms.get(name)().resolve(task, Rung(study.ladder.resource, rung, _rule(study)), choices)
+    try:
+        resolved = algorithms.get(name)().resolve(task, Rung(study.ladder.resource, rung, _rule(study)), choices)
+    except StudyError as error:  # an algorithm knows the field, not whose it is
+        raise StudyError(f"{where}: {error.where}", error.what, error.remedy) from None
     return task, task.pinned().model_dump(mode="json"), name, resolved
 
 
@@ -170,12 +173,19 @@ def _choices(name: str, given: Mapping[str, Any], where: str) -> Any:
     try:
         return cls.Choices(**given)
     except ValidationError as error:
+        field = _field(error)
+        if field in cls.Choices.model_fields and field not in given:
+            what = f"the default of choice '{field}' of '{name}' is refused: {_said(error, cls.Choices.model_fields)}"
+            raise StudyError(where, what, "mend the default in its file, or set the choice") from None
         raise StudyError(where, _said(error, cls.Choices.model_fields)) from None
 
 
+def _field(error: ValidationError) -> str:
+    return ".".join(str(p) for p in error.errors(include_url=False)[0]["loc"])
+
+
 def _said(error: ValidationError, known: Mapping[str, Any]) -> str:
-    fault = error.errors(include_url=False)[0]
-    field = ".".join(str(p) for p in fault["loc"])
+    fault, field = error.errors(include_url=False)[0], _field(error)
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
         return f"unknown choice '{field}'; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")

@@ -92,9 +92,15 @@ class Tuning:
         values = grid(self.study, arm) if rung in self.study.swept_rungs else self.check(arm, rung)
         return self._once(("first", arm, rung), lambda: [self._trial(arm, rung, v) for v in values])
 
+    def lost(self, arm: str, rung: float) -> bool:
+        """Whether every first trial of an arm failed at a rung or, beyond the swept rungs, at all of those: none can be
+        chosen. A trial that diverged is a result, one that failed (crashed) is none."""
+        return self._once(("lost", arm, rung), lambda: self._lost(arm, rung))
+
     def extra(self, rung: float) -> dict[str, list[Values]]:
         """Arm -> the values of its extra trials at `rung`: past the edge where the best lies at one, and for every arm
-        as many in all, halfway between its best and its neighbours. Empty lists where no arm is at an edge."""
+        as many in all, halfway between its best and its neighbours. Empty lists where no arm is at an edge; no arm that
+        is `lost`."""
         return self._once(("extra", rung), lambda: self._extra(rung))
 
     def trials(self, arm: str, rung: float) -> list[TrialState]:
@@ -105,7 +111,7 @@ class Tuning:
         """The trials that get more seeds, judged on the mean over all of them; the best one without a second look."""
         ranked = sorted(self.trials(arm, rung), key=lambda t: (math.isnan(t.loss), t.loss))
         tuning = self.study.tuning
-        if tuning.finalists < 2:
+        if tuning.finalists < 2 or self.lost(arm, rung):
             return ranked[:1]
         seeds = tuning.seeds + tuning.finalist_seeds
         return self._once(
@@ -125,11 +131,12 @@ class Tuning:
         return self._once(("check", arm, rung), lambda: self._check(arm, rung))
 
     def complete(self, rungs: tuple[float, ...]) -> bool:
-        """Whether the first trials of all arms at `rungs` have ended."""
+        """Whether the first trials of all arms at `rungs` have ended, but for those that are `lost`."""
         return all(
             (first := self.first(arm, rung)) and not any(math.isnan(t.loss) for t in first)
             for rung in rungs
             for arm in tuned(self.study)
+            if not self.lost(arm, rung)
         )
 
     def _once(self, key: tuple[object, ...], work: Callable[[], T]) -> T:
@@ -154,9 +161,18 @@ class Tuning:
         dropped = any(row["status"] == "dropped" for i in ids if (row := self.rows.get(i)) is not None)
         return TrialState(values, sum(losses) / len(losses), ids, added, dropped)
 
+    def _lost(self, arm: str, rung: float) -> bool:
+        if rung in self.study.carried_rungs and self._lost_below(arm):
+            return True
+        ids = [i for t in self.first(arm, rung) for i in t.run_ids]
+        return bool(ids) and all((row := self.rows.get(i)) is not None and row["status"] == "failed" for i in ids)
+
+    def _lost_below(self, arm: str) -> bool:
+        return all(self.lost(arm, rung) for rung in self.study.swept_rungs)
+
     def _extra(self, rung: float) -> dict[str, list[Values]]:
         study = self.study
-        first = {arm: self.first(arm, rung) for arm in tuned(study)}
+        first = {arm: self.first(arm, rung) for arm in tuned(study) if not self.lost(arm, rung)}
         chosen = {arm: best(t) for arm, t in first.items()}
         # a value past the edge that the algorithm can't run at this rung is a natural limit
         outside: dict[str, list[Values]] = {
@@ -184,7 +200,7 @@ class Tuning:
         first = self.first(arm, rung)
         if not self.study.tuning.widen or not self.complete((rung,)):
             return first
-        return [*first, *(self._trial(arm, rung, v, added=True) for v in self.extra(rung)[arm])]
+        return [*first, *(self._trial(arm, rung, v, added=True) for v in self.extra(rung).get(arm, ()))]
 
     def _laws(self, arm: str) -> dict[str, ChoiceLaw] | None:
         study, budgets, found = self.study, [], []
@@ -206,7 +222,7 @@ class Tuning:
 
     def _check(self, arm: str, rung: float) -> list[Values]:
         laws, axes = self.laws(arm), self.study.arms[arm].sweep
-        if laws is None:
+        if laws is None or self._lost_below(arm):
             return []
         centre = self._predicted(arm, rung, {name: laws[name].at(rung) for name in axes})
         name = check_axis(self.study, arm)

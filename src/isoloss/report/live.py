@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ class LiveProgress:
         self._phase = self._said = ""
         self._done = self._runs = 0
         self._flops = self._done_flops = 0.0
+        self._failures: Counter[str] = Counter()
         self._started = self._began = self._last = time.monotonic()
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
 
@@ -60,6 +62,7 @@ class LiveProgress:
     ) -> None:
         self._stop.set()
         self._live.stop()
+        self._tell_failures()
 
     def begin(self, study: Any, ledger: Any) -> None:
         """The ledger is open: look at it now and then, from a thread of its own."""
@@ -68,6 +71,7 @@ class LiveProgress:
 
     def round(self, plan: Any, total_flops: float) -> None:
         """A round begins."""
+        self._tell_failures()
         self._phase, self._said = PHASES.get(plan.phase, plan.phase), ""
         self._done, self._runs = 0, len(plan.runs)
         self._flops, self._done_flops = plan.flops, 0.0
@@ -80,7 +84,9 @@ class LiveProgress:
         self._done, self._done_flops, self._said = self._done + 1, self._done_flops + price, ""
         if ended.outcome.error and not self._console.is_terminal:  # the table tells of the last
             said = f"[red]failed[/] {ended.spec.algorithm}: {escape(printable(ended.outcome.error))}"
-            self._console.print(said, highlight=False, soft_wrap=True)
+            self._failures[said] += 1
+            if self._failures[said] == 1:
+                self._console.print(said, highlight=False, soft_wrap=True)
         for note in ended.outcome.notes:
             self._console.print(f"{ended.spec.algorithm}: {escape(printable(note))}", highlight=False, soft_wrap=True)
         now = time.monotonic()
@@ -97,6 +103,13 @@ class LiveProgress:
     def notice(self, line: str) -> None:
         """A line that stays, of the engine, the ledger or a tracker."""
         self._console.print(escape(printable(line)), highlight=False, soft_wrap=True)
+
+    def _tell_failures(self) -> None:
+        """How often what was said once happened in the round that ended."""
+        for said, times in self._failures.items():
+            if times > 1:
+                self._console.print(f"{said}, {times} times", highlight=False, soft_wrap=True)
+        self._failures.clear()
 
     def _watch(self, study: Any, ledger: Any) -> None:
         from isoloss.ledger.claims import Vigil

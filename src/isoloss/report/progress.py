@@ -115,8 +115,9 @@ def progress_line(found: Progress, rate: Rate | None) -> str:
 
 
 def failure_lines(found: Progress) -> list[str]:
-    """The last failures, a line each."""
-    return [f"{plain(arm)} {tick(rung)}: {plain(error)}" for arm, rung, error in found.failures]
+    """The last failures, a line for each arm and error: with the rung of the last."""
+    last = {(arm, error): rung for arm, rung, error in reversed(found.failures)}
+    return [f"{plain(arm)} {tick(rung)}: {plain(error)}" for (arm, error), rung in reversed(last.items())]
 
 
 def _state(found: Progress) -> str:

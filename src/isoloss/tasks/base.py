@@ -26,7 +26,8 @@ class Floor:
 class Options(BaseModel):
     """Base of a task's options and an algorithm's choices: typed, frozen, unknown keys refused by name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # a default out of its own range is met when choices are made, not when a run reads its own back
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
 
 class Task(abc.ABC):

@@ -6,12 +6,13 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.errors import IsolossError
+from isoloss.blame import blamed, line_of
+from isoloss.errors import IsolossError, StudyError
 from isoloss.sinks import sink_of
 from isoloss.study import Study, check_names, read_study
 from isoloss.verbs.sending import sending
@@ -55,6 +56,25 @@ def open_study(path: str | os.PathLike[str]) -> OpenStudy:
     return OpenStudy(study, text, path, plugins)
 
 
+@contextlib.contextmanager
+def naming(opened: OpenStudy) -> Iterator[None]:
+    """Faults of the study name its file, and what one of its plug-ins raises is a `StudyError` with the line."""
+    own = f"study '{opened.study.name}'"
+    try:
+        yield
+    except StudyError as error:
+        field = error.where.removeprefix(own).removeprefix(": ")
+        if field == error.where and field.partition(".")[0] not in Study.model_fields:
+            raise  # of something else, such as a plug-in's file
+        raise StudyError(f"{opened.path}: {field}" if field else opened.path, error.what, error.remedy) from None
+    except IsolossError:
+        raise
+    except Exception as error:
+        if not line_of(error, opened.plugins):
+            raise
+        raise StudyError(opened.path, f"a plug-in failed: {blamed(error, opened.plugins)}", "mend that line") from error
+
+
 def run(
     path: str | os.PathLike[str],
     *,
@@ -93,11 +113,12 @@ def run(
         try:
             later.start()
             store.open_study(opened.study, opened.text, str(opened.path))
-            with sending(opened.study, store, sinks, observer) as told:
+            with naming(opened), sending(opened.study, store, sinks, observer) as told:
                 drive(opened.study, store, chosen, opened.plugins, told, opened.path.resolve().parent)
             later.cancel()
             wall = time.time() - began
-            return _report(opened, store, Path(out), {"wall_seconds": wall, "workers": chosen.slots})
+            with naming(opened):
+                return _report(opened, store, Path(out), {"wall_seconds": wall, "workers": chosen.slots})
         finally:
             store.close()
     finally:
@@ -125,7 +146,8 @@ def report(
     opened = open_study(path)
     store = Ledger(ledger_url(ledger), create=False)
     try:
-        return _report(opened, store, Path(out), {})
+        with naming(opened):
+            return _report(opened, store, Path(out), {})
     finally:
         store.close()
 
@@ -193,7 +215,8 @@ def plan(
     from isoloss.ledger.table import RunTable
     from isoloss.planning.price import ahead, known_seconds, samples, summarise
 
-    study, url = open_study(path).study, ledger_url(ledger)
+    opened, url = open_study(path), ledger_url(ledger)
+    study = opened.study
     table = RunTable.empty()
     if "://" in url or Path(url).exists():
         store = Ledger(url, create=False)
@@ -202,9 +225,11 @@ def plan(
         finally:
             store.close()
     seconds = known_seconds(table)
-    if timing:
-        use_one_thread()
-        for cell, runs in samples(study, ahead(study, table)[1]).items():
-            if cell not in seconds:
-                seconds[cell] = sum(seconds_of(run) for run in runs) / len(runs)
-    return summarise(study, table, seconds, workers or os.cpu_count() or 1)
+    with naming(opened):
+        if timing:
+            use_one_thread()
+            for cell, runs in samples(study, ahead(study, table)[1]).items():
+                timed = [t for run in runs if cell not in seconds and (t := seconds_of(run)) is not None]
+                if timed:
+                    seconds[cell] = sum(timed) / len(timed)
+        return summarise(study, table, seconds, workers or os.cpu_count() or 1)

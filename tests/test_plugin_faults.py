@@ -1,0 +1,110 @@
+"""What the author of a plug-in meets when it is wrong: one line that names their own file, and the rest goes on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from isoloss import api
+from isoloss.cli import app
+from isoloss.errors import IsolossError, StudyError, UnknownNameError
+
+SOLVE = "        w = np.linalg.solve(x.T @ x + spec.choices["
+
+
+def spoil(study: Path, old: str, new: str, file: str = "ridge.py") -> int:
+    """Replace `old` by `new` in the plug-in (or the study), once at least; the line of it."""
+    path = study.with_name(file)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return text[: text.index(old)].count("\n") + 1
+
+
+def test_a_default_out_of_its_own_range_is_one_line(ridge, tmp_path):
+    spoil(ridge, "penalty: float = Field(0.1, gt=0)", "alpha: float = Field(-1, gt=0)\n        penalty: float = 1.0")
+    for call in (lambda: api.plan(ridge), lambda: api.run(ridge, ledger=str(tmp_path / "l"), workers=1)):
+        with pytest.raises(StudyError, match=re.escape(f"{ridge}: arms.ridge: the default of choice 'alpha'")) as told:
+            call()
+        assert "greater than 0" in str(told.value) and "mend the default" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("        return 1e4", "        return {}['price']"),
+        ("        return choices", "        return np.zeros(3) @ np.zeros(4)"),
+        ("        n = round(spec.budget)", "        n = np.linalg.solve(np.ones((2, 3)), 1)"),
+    ],
+)
+def test_a_plug_in_that_crashes_while_planned_or_timed_is_one_line(ridge, old, new):
+    smoke = 'smoke={"task": "test/line", "resource": "examples", "budget": 16})'
+    spoil(ridge, 'source="Hoerl & Kennard 1970")', 'source="Hoerl & Kennard 1970", ' + smoke)
+    line = spoil(ridge, old, new)
+    with pytest.raises(StudyError, match=rf"\(ridge\.py:{line}\)") as told:
+        api.plan(ridge)
+    assert str(told.value).startswith(str(ridge)) and "\n" not in str(told.value)
+
+
+def test_an_arm_whose_trials_all_crash_is_not_reported_while_the_others_are(ridge, tmp_path):
+    spoil(ridge, "seed_block = 1\n", "seed_block = 1\nsettings = { broken = true }\n", "ridge.toml")
+    spoil(ridge, "penalty: float = Field(0.1, gt=0)", "penalty: float = Field(0.1, gt=0)\n        broken: bool = False")
+    line = spoil(ridge, SOLVE, "        np.linalg.solve(x, y) if spec.choices['broken'] else 0\n" + SOLVE)
+    words = ["run", str(ridge), "--ledger", str(tmp_path / "runs.sqlite"), "--workers", "1", "--out", str(tmp_path)]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 1
+    told = " ".join(said.stderr.split())
+    failure = re.escape(f"(ridge.py:{line})")
+    assert len(re.findall(failure, told)) == 2 and re.search(failure + ", 9 times", told)  # at first, and the count
+    assert "ridge-again: every tuning trial failed at 16, 64, 256 examples, so it gets no fresh seeds" in told
+    rows = api.status(ledger=str(tmp_path / "runs.sqlite"))
+    assert rows[0]["runs"]["failed"] == 9 and rows[0]["runs"]["finished"] >= 18  # nine trials and nine reports
+    shown = " ".join(said.stdout.split())
+    assert "all 9 runs of ridge-again failed; mend that and run the study again" in shown
+    assert "learning rate" not in shown
+
+
+def test_a_registration_that_lacks_its_version_names_file_and_line(ridge):
+    line = spoil(ridge, '@algorithm("test/ridge", version=1,', '@algorithm("test/ridge",')
+    with pytest.raises(StudyError, match=rf"ridge\.py: .*'version' \(ridge\.py:{line}\); mend the file"):
+        api.open_study(ridge)
+
+
+def test_a_forgotten_plug_in_is_hinted_at(ridge):
+    spoil(ridge, 'plugins = ["ridge.py"]\n', "", "ridge.toml")
+    spoil(ridge, "test/ridge", "test/never-loaded", "ridge.toml")
+    spoil(ridge, "test/line", "vision/digits", "ridge.toml")
+    with pytest.raises(UnknownNameError, match=r'If a file of yours registers it, add plugins = \["FILE.py"\]'):
+        api.open_study(ridge)
+
+
+def test_a_string_without_quotes_is_shown_with_them(ridge):
+    spoil(ridge, 'name = "ridge"', "name = ridge", "ridge.toml")
+    with pytest.raises(StudyError, match=rf'^{re.escape(str(ridge))}: .*a string needs quotes: name = "ridge"$'):
+        api.open_study(ridge)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("rungs = [16, 64, 256]", "rungs = [16, 64, 60000]", "arms.ridge: ladder.rungs: 60000 labels"),
+        ("settings = {}", "settings = { lrr = 1 }", "arms.ridge: unknown choice 'lrr'; did you mean lr?"),
+        ("settings = {}", "settings = { augment = 'x' }", "arms.ridge: augment: "),
+    ],
+)
+def test_a_choice_that_an_arm_can_not_have_names_study_file_and_arm(ridge, old, new, told):
+    for was, now in (
+        ("test/line", "vision/digits"),
+        ("test/ridge", "vision/cnn"),
+        ('"examples"', '"labels"'),
+        ('algorithm = "vision/cnn"', 'algorithm = "vision/cnn"\nsettings = {}'),
+        ("penalty", "lr"),
+        (old, new),
+    ):
+        spoil(ridge, was, now, "ridge.toml")
+    with pytest.raises(IsolossError) as said:
+        api.plan(ridge, timing=False)
+    assert str(said.value).startswith(f"{ridge}: {told}")
