@@ -6,6 +6,8 @@ import io
 import json
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -273,7 +275,7 @@ def test_a_ledgers_studies_are_in_the_atlas(tmp_path: Path, monkeypatch: pytest.
     plugin = RIDGE_PLUGIN + (
         "\nfrom isoloss.algorithms.innovation import innovation\n"
         "innovation('less-penalty', field='test', title='a smaller penalty', year=2026, source='these tests 2026',\n"
-        "           old={'penalty': 1.0}, new={'penalty': 0.1})\n"
+        "           old={'penalty': 1.0}, new={'penalty': 0.1}, claim='a tenth of the examples')\n"
     )
     Path("ridge.py").write_text(plugin, encoding="utf-8")
     text = RIDGE_STUDY.replace('candidate = "ridge-again"', 'candidate = "ridge-again"\ninnovation = "less-penalty"')
@@ -285,6 +287,21 @@ def test_a_ledgers_studies_are_in_the_atlas(tmp_path: Path, monkeypatch: pytest.
     (row,) = [r for r in found.rows if r.name == "less-penalty"]
     assert len(row.ours) == 1, "the card on disk and the ledger hold the same study"
     assert row.ours[0].runs == 18 and row.ours[0].card.startswith("runs.sqlite")
+    # a process that does not load the plug-in knows of it by the card
+    words = "import sys; from isoloss.__main__ import main; sys.argv[1:] = " + repr(
+        ["atlas", "--field", "test", "--results", "reports", "--json"]
+    )
+    done = subprocess.run([sys.executable, "-c", words + "; main()"], capture_output=True, text=True, check=True)
+    (told,) = json.loads(done.stdout)["rows"]
+    assert {k: told[k] for k in ("title", "year", "source", "said", "old", "new", "registered")} == {
+        "title": "a smaller penalty",
+        "year": 2026,
+        "source": "these tests 2026",
+        "said": "a tenth of the examples",
+        "old": {"penalty": 1.0},
+        "new": {"penalty": 0.1},
+        "registered": True,
+    }
     Path("ridge.toml").write_text(text.replace("seeds = 3", "seeds = 4"), encoding="utf-8")
     changed = atlas("test", ledger="runs.sqlite")
     assert any("left out" in n for n in changed.notes) and not changed.measured

@@ -6,6 +6,7 @@ import pytest
 
 from isoloss import api
 from isoloss.algorithms.innovation import applies_to, change, innovation, innovations
+from isoloss.diagnosis import diagnose
 from isoloss.errors import StudyError, UnknownNameError
 from isoloss.ledger.table import RunTable
 from isoloss.planning.propose import propose
@@ -100,6 +101,20 @@ def test_unknown_innovations_suggest_the_nearest(tmp_path):
         opened(tmp_path, 'algorithm = "test/lasso"\ninnovations = ["sparze"]')
     with pytest.raises(UnknownNameError, match=r"comparisons\[0\]\.innovation.*rotary"):
         opened(tmp_path, 'algorithm = "test/lasso"', 'innovation = "rotery"')
+
+
+def test_an_innovation_that_changes_the_algorithm_may_name_choices_that_only_the_new_one_has(tmp_path):
+    at = {"field": "test", "title": "t", "year": 2026, "source": "s"}
+    entry = innovation(
+        "both", old={"algorithm": "test/ridge"}, new={"algorithm": "test/lasso", "rounds": 2, "sparse": True}, **at
+    )
+    study = opened(tmp_path, 'algorithm = "test/ridge"\ninnovations = ["both"]', 'innovation = "both"')
+    spec = candidate(study)
+    assert (spec.algorithm, spec.choices["rounds"], spec.choices["sparse"]) == ("test/lasso", 2, True)
+    out = candidate(opened(tmp_path, 'algorithm = "test/lasso"\nwithout = ["both"]'))
+    assert out.algorithm == "test/ridge" and "rounds" not in out.choices
+    assert applies_to(entry) == ["test/ridge"]
+    assert [d.code for d in diagnose(study, RunTable.empty(), (), (), (), [])].count("untuned-innovation") == 1
 
 
 def test_parts_from_a_plug_in_are_part_of_a_runs_identity(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -87,6 +89,29 @@ def test_the_innovation_of_ones_own_is_planned_as_pasted(tmp_path):
     done = isoloss("plan", "cubed-relu.toml", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)["arms"]) == {"gelu", "gelu-again", "cubed-relu"}
+
+
+@pytest.mark.parametrize("page", ["extending.md", "vision.md"])
+def test_the_price_of_ones_own_is_compared_with_the_counter_as_printed(tmp_path, page):
+    pytest.importorskip("torch")
+    plugin, compared = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)[:2]
+    (file,) = re.findall(r'Path\("(\w+\.py)"\)', compared)
+    (tmp_path / file).write_text(plugin)
+    done = subprocess.run([sys.executable, "-c", compared], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert abs(float(done.stdout) - 1) < 0.02
+
+
+def test_the_innovation_that_is_an_algorithm_works_as_printed(tmp_path):
+    pytest.importorskip("torch")
+    fewer = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "vision.md").read_text(), re.S)[0]
+    page = (ROOT / "docs" / "extending.md").read_text().split("## An innovation that is an algorithm")[1]
+    (tmp_path / "fewer.py").write_text(fewer + re.findall(r"```python\n(.*?)```", page, re.S)[0])
+    (tmp_path / "fewer.toml").write_text(re.findall(r"```toml\n(.*?)```", page, re.S)[0])
+    done = isoloss("plan", "fewer.toml", "--json", "--no-timing", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    arms = json.loads(done.stdout)["arms"]
+    assert {name: arm["algorithm"] for name, arm in arms.items()} == {"cnn": "vision/cnn", "linear": "mine/linear"}
 
 
 def test_commands_in_the_readme_are_commands():

@@ -127,7 +127,7 @@ def _innovations(study: Study) -> list[Diagnostic]:
         for name in arm.innovations if arm.twin is None else ():
             entry = innovations.get(name)
             for key, value in entry.new.items():
-                if entry.old[key] == value:
+                if entry.old.get(key) == value:
                     continue
                 number = isinstance(value, (int, float)) and not isinstance(value, bool)
                 if number and not any(key in other.sweep for other in study.arms.values() if name in other.innovations):

@@ -32,9 +32,10 @@ BUILTIN = (
 class Innovation:
     """A named change: where an algorithm has the choices `old`, it gets `new`.
 
-    The key ``algorithm`` changes the algorithm itself. `field` is the first part of the names of the algorithms and
-    tasks that it belongs to (``language``); `title` a few words for people; `claim` what its source says it gains;
-    `also` other fields whose atlas shows it (a symmetry of images belongs to geometry and to vision).
+    The key ``algorithm`` changes the algorithm itself; then each side may name choices that only its own algorithm has.
+    `field` is the first part of the names of the algorithms and tasks that it belongs to (``language``); `title` a few
+    words for people; `claim` what its source says it gains; `also` other fields whose atlas shows it (a symmetry of
+    images belongs to geometry and to vision).
     """
 
     name: str
@@ -66,6 +67,12 @@ class Innovations:
         if name not in self._filed:
             raise UnknownNameError(where or "innovation", "innovation", name, self._filed)
         return self._filed[name][0]
+
+    def plugged_in(self, name: str) -> Innovation | None:
+        """The innovation called `name` if it is here and not one of this package's."""
+        self._load()
+        entry, module = self._filed.get(name, (None, ""))
+        return None if module.startswith("isoloss.") else entry
 
     def file(self, entry: Innovation, module: str) -> None:
         """File `entry`, said by `module`. Raises `StudyError` where it would change one of this package's."""
@@ -100,13 +107,14 @@ def innovation(
 ) -> Innovation:
     """File a named change of choices and return it.
 
-    Raises `StudyError` where `old` and `new` do not name the same choices or change nothing, and where the name is a
-    built-in innovation's.
+    Raises `StudyError` where `old` and `new` do not name the same choices (unless both name an ``algorithm``) or change
+    nothing, and where the name is a built-in innovation's.
     """
     where = f"innovation '{name}'"
-    if set(old) != set(new) or not new:
-        odd = sorted(set(old) ^ set(new))
-        raise StudyError(where, f"`old` and `new` must name the same choices (apart: {', '.join(odd) or 'none named'})")
+    odd = sorted(set(old) ^ set(new))
+    if not new or (odd and not ("algorithm" in old and "algorithm" in new)):
+        what = f"`old` and `new` must name the same choices (apart: {', '.join(odd) or 'none named'})"
+        raise StudyError(where, what, "say both values; a choice that only one algorithm has goes beside `algorithm`")
     if dict(old) == dict(new):
         raise StudyError(where, "`old` and `new` are equal: it changes nothing")
     entry = Innovation(
@@ -141,7 +149,7 @@ def change(algorithm: str, taken: Sequence[str], left_out: Sequence[str], where:
                     raise StudyError(where, f"innovation '{entry.name}' {said}", f'set algorithm = "{start[key]}"')
                 algorithm = value
                 continue
-            if key in choices and choices[key] not in (value, start[key]):
+            if key in choices and choices[key] not in (value, start.get(key, value)):
                 raise StudyError(
                     where,
                     f"innovations '{set_by[key]}' and '{entry.name}' both set {key} ({choices[key]!r} and {value!r})",
@@ -178,12 +186,12 @@ def applies_to(entry: Innovation, into: bool = True) -> list[str]:
     from isoloss.algorithms import algorithms
 
     found = []
+    before, after = (entry.old, entry.new) if into else (entry.new, entry.old)
     for name in algorithms.names():
-        start = (entry.old if into else entry.new).get("algorithm", name)
-        if name.split("/")[0] != entry.field or name != start:
+        if name.split("/")[0] != entry.field or name != before.get("algorithm", name):
             continue
         try:
-            if not refusal(algorithms.get(name), entry, into):
+            if not refusal(algorithms.get(after.get("algorithm", name)), entry, into):
                 found.append(name)
         except IsolossError:  # needs a package that is not installed
             continue

@@ -104,6 +104,20 @@ class CardComparison(_Part):
         return sum(len(ids) for ids in self.runs.values())
 
 
+class CardInnovation(_Part):
+    """What somebody's own plug-in registered of an innovation that was measured; those that ship are not repeated."""
+
+    name: str
+    field: str
+    title: str
+    year: int
+    source: str
+    claim: str = ""
+    old: dict[str, Any]
+    new: dict[str, Any]
+    also: tuple[str, ...] = ()
+
+
 class CardRung(_Part):
     """One arm's quality at one rung, as people see it, over its runs."""
 
@@ -143,6 +157,7 @@ class Card(_Part):
     comparisons: tuple[CardComparison, ...]
     diagnostics: tuple[CardDiagnostic, ...]
     missing: tuple[str, ...]
+    innovations: tuple[CardInnovation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -204,6 +219,12 @@ def of_innovation(cards: Iterable[FiledCard], name: str) -> list[tuple[FiledCard
     """Every comparison that measured the innovation `name`, the one to quote first."""
     found = [(f, c) for f in cards for c in f.card.comparisons if c.innovation == name and not c.twin]
     return sorted(found, key=lambda pair: rank(pair[0].card, pair[1]), reverse=True)
+
+
+def registered(cards: Iterable[FiledCard], name: str) -> CardInnovation | None:
+    """What the newest card that registers the innovation `name` says of it."""
+    found = [(f.card.measured, k, i) for k, f in enumerate(cards) for i in f.card.innovations if i.name == name]
+    return max(found, key=lambda entry: entry[:2])[2] if found else None
 
 
 def _remedy(where: object) -> str:

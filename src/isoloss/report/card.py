@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from isoloss.algorithms.innovation import innovations
 from isoloss.evidence.cards import CARD, FORMAT
 from isoloss.gains.analysis import ArmSummary, StudyResult
 from isoloss.gains.result import Diagnostic, GainCurve, GainPoint, Verdict, to_json
@@ -25,6 +26,7 @@ def card(result: StudyResult) -> dict[str, Any]:
     said = result.provenance
     environment = said.get("environment") or {}
     versions = {**said.get("versions", {}), **environment.get("packages", {})}
+    own = _own_innovations(result)
     answer: dict[str, Any] = to_json(
         {
             "card": FORMAT,
@@ -43,6 +45,7 @@ def card(result: StudyResult) -> dict[str, Any]:
             "comparisons": [_comparison(result, curve) for curve in result.comparisons],
             "diagnostics": _codes(result.diagnostics),
             "missing": list(result.missing),
+            **({"innovations": own} if own else {}),
         }
     )
     return answer
@@ -66,6 +69,18 @@ def _headline(verdict: Verdict) -> dict[str, Any] | None:
     if verdict.at is None:
         return None
     return _gain(GainPoint(verdict.index, verdict.at, verdict.gain, verdict.interval, verdict.region))
+
+
+def _own_innovations(result: StudyResult) -> list[dict[str, Any]]:
+    """What plug-ins registered of the innovations measured; where a call claims nothing, its algorithm's card does."""
+    named = dict.fromkeys(c.innovation for c in result.comparisons if c.innovation)
+    found = []
+    for entry in filter(None, map(innovations.plugged_in, named)):
+        claims = [arm.claim for arm in result.arms if arm.algorithm == entry.new.get("algorithm")]
+        claim = entry.claim or next(iter(claims), "")
+        kept = {k: v for k, v in vars(entry).items() if k not in ("old", "new")}
+        found.append({**kept, "claim": claim, "old": dict(entry.old), "new": dict(entry.new)})
+    return found
 
 
 def _comparison(result: StudyResult, curve: GainCurve) -> dict[str, Any]:

@@ -252,8 +252,9 @@ def atlas_page(found: Atlas, folder: str | os.PathLike[str] = "reports") -> Path
 
 
 def _row(name: str, entry: Any, claim: Mapping[str, Any], found: Sequence[FiledCard]) -> Row:
-    from isoloss.evidence.cards import of_innovation
+    from isoloss.evidence.cards import of_innovation, registered
 
+    entry = entry if entry is not None else registered(found, name)  # of a plug-in that is not loaded here
     ours = tuple(_measured(f, c) for f, c in of_innovation(found, name))
     field = entry.field if entry is not None else str(claim.get("field") or _field_of(found, name))
     papers = [claim[part]["paper"] for part in ("claimed", "later") if part in claim]
@@ -272,7 +273,7 @@ def _row(name: str, entry: Any, claim: Mapping[str, Any], found: Sequence[FiledC
         said=str(claim.get("said", getattr(entry, "claim", ""))),
         check=str(claim.get("check", "")),
         ours=ours,
-        registered=entry is not None,
+        registered=entry is not None or bool(ours),
         also=entry.also if entry is not None else (),
     )
 
