@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from isoloss import api
 from isoloss.cli import app
 from isoloss.errors import IsolossError, StudyError, UnknownNameError
+from tests.conftest import TURNED_STUDY
 
 SOLVE = "        w = np.linalg.solve(x.T @ x + spec.choices["
 
@@ -108,3 +109,33 @@ def test_a_choice_that_an_arm_can_not_have_names_study_file_and_arm(ridge, old, 
     with pytest.raises(IsolossError) as said:
         api.plan(ridge, timing=False)
     assert str(said.value).startswith(f"{ridge}: {told}")
+
+
+HALF = """
+from isoloss.algorithms import algorithm
+from isoloss.algorithms.vision.cnn import CNN, SMOKE
+
+
+@algorithm("mine/cheap", version=1, summary="a CNN that says twice its price", year=2026, source="tests", smoke=SMOKE)
+class Cheap(CNN):
+    def step_flops(self, task, choices):
+        return 2 * super().step_flops(task, choices)
+"""
+
+
+def test_a_price_that_is_twice_the_counted_one_is_said_by_plan_and_run_on_a_ladder_over_labels(tmp_path):
+    pytest.importorskip("torch")
+    study = tmp_path / "turned.toml"
+    text = TURNED_STUDY.replace("RATES", "[0.01]").replace("geometry/rotated-digits", "vision/digits")
+    text = text.replace("geometry/cnn-augmented", "mine/cheap").replace("geometry/cnn", "vision/cnn")
+    study.write_text('plugins = ["ridge.py"]\n' + text)
+    (tmp_path / "ridge.py").write_text(HALF)
+    planned = api.plan(study, ledger=str(tmp_path / "runs.sqlite"))
+    (said,) = [c for c in planned.cautions if "formula" in c]
+    assert re.match(r"turned: counted FLOPs are 0\.(49|50)\d times", said)
+    words = ["run", str(study), "--ledger", str(tmp_path / "runs.sqlite"), "--workers", "1", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert said in " ".join(done.stderr.split()) and " ".join(done.stderr.split()).count("counted FLOPs are") == 1
+    result, _ = api.report(study, ledger=str(tmp_path / "runs.sqlite"), out=tmp_path)
+    (found,) = [d for d in result.diagnostics if d.code == "price-differs"]
+    assert set(found.details["ratios"]) == {"turned"}

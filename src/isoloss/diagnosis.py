@@ -14,6 +14,7 @@ from isoloss.gains.analysis import Carried, Cost, Trial
 from isoloss.gains.elsewhere import bought_elsewhere
 from isoloss.gains.result import Diagnostic, GainCurve
 from isoloss.ledger.table import RunTable
+from isoloss.planning.price import is_off
 from isoloss.planning.tuning import tuned
 from isoloss.study import Study
 from isoloss.tasks import Task, tasks
@@ -22,8 +23,6 @@ from isoloss.tasks import Task, tasks
 SIX_ND_TOLERANCE = 0.05
 #: An A/A interval whose ends are further apart than this ratio says nothing.
 TOO_WIDE = 2.0
-#: Counted FLOPs this far from the formula's are worth a word: the rungs of two arms are then not equal budgets.
-PRICE_TOLERANCE = 0.02
 #: Up to so many passes, repeated data is about as good as fresh (Muennighoff et al. 2023, arXiv 2305.16264).
 EPOCHS_AS_GOOD_AS_FRESH = 4
 
@@ -289,26 +288,27 @@ def _prices(study: Study, finished: pl.DataFrame) -> list[Diagnostic]:
                 continue
             cls = algorithms.get(row["algorithm"])
             ratio = row["train_flops"] / cls().train_flops(task, cls.Choices(**json.loads(row["choices"])))
-            if abs(math.log(ratio)) > max(abs(math.log(off.get(arm, 1.0))), math.log1p(PRICE_TOLERANCE)):
+            if is_off(ratio) and abs(math.log(ratio)) > abs(math.log(off.get(arm, 1.0))):
                 off[arm] = ratio
     if not off:
         return []
     said = ", ".join(f"{arm} {ratio:.3f}" for arm, ratio in off.items())
-    message = f"Counted FLOPs over the formula's: {said}. Gains use the counted ones; rungs aren't quite equal budgets."
+    unequal = "; rungs aren't quite equal budgets" if study.ladder.resource == "train_flops" else ""
+    message = f"Counted FLOPs over the formula's: {said}. Gains and costs use the counted ones{unequal}."
     return [Diagnostic("price-differs", "warning", message, {"ratios": off})]
 
 
 def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:
     found = []
+    frame = table.frame.filter((pl.col("purpose") == "report") & (pl.col("status") == "finished"))
+    found += _prices(study, frame)
     if study.ladder.resource == "train_flops":
-        frame = table.frame.filter((pl.col("purpose") == "report") & (pl.col("status") == "finished"))
         ratios = {}
         for arm in study.arms:
             rows = frame.filter(pl.col("arm") == arm)
             six_nd = 6 * rows["parameters"] * rows["examples"]
             if (ratio := (six_nd / rows["train_flops"]).mean()) is not None:
                 ratios[arm] = float(ratio)  # type: ignore[arg-type]
-        found += _prices(study, frame)
         off = {a: r for a, r in ratios.items() if abs(r - 1) > SIX_ND_TOLERANCE}
         if off:
             said = ", ".join(f"{a} {r:.2f}" for a, r in off.items())

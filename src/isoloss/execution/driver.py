@@ -13,9 +13,11 @@ from isoloss.errors import LedgerError
 from isoloss.execution.checkout import checkout
 from isoloss.execution.engine import Ended, Job, RunEngine
 from isoloss.execution.packing import Peaks
+from isoloss.execution.timing import price_ratio
 from isoloss.ledger.store import LEASE, Ledger, new_owner
 from isoloss.ledger.table import RunTable
 from isoloss.planning.plan import Plan
+from isoloss.planning.price import is_off, price_caution
 from isoloss.planning.propose import members, propose, unreported
 from isoloss.runs import RunSpec
 from isoloss.study import Study
@@ -67,7 +69,7 @@ def drive(
     heart = _Heartbeat(ledger, owner)
     recorder = _Recorder(ledger, engine, None if folder is None else checkout(folder))
     peaks = Peaks()
-    started, told = False, list[str]()
+    started, told, mispriced = False, list[str](), set[str]()
     try:
         while True:
             table = ledger.table(study)
@@ -88,7 +90,7 @@ def drive(
             # at first, what other studies left here of the same runs
             peaks.learn_table(table if table.frame.height else ledger.table(study))
             observer.round(plan, sum(r.flops for _, r in wanted))
-            _round(study, plan, recorder, owner, observer, peaks)
+            _round(study, plan, recorder, owner, observer, peaks, mispriced)
             heart.check()
     finally:
         heart.stop()
@@ -96,9 +98,19 @@ def drive(
             _end(recorder, owner)
 
 
-def _round(study: Study, plan: Plan, recorder: _Recorder, owner: str, observer: Observer, peaks: Peaks) -> None:
+def _round(
+    study: Study,
+    plan: Plan,
+    recorder: _Recorder,
+    owner: str,
+    observer: Observer,
+    peaks: Peaks,
+    mispriced: set[str],
+) -> None:
+    """One round of `drive`. `mispriced`: arms whose price was said to be wrong, added to."""
     ledger, engine = recorder.ledger, recorder.engine
     prices = {r.spec.run_id: r.flops for r in plan.runs}
+    arm_of = {r.spec.run_id: r.arm for r in plan.runs}
     open_ids = set(prices)
     stacks = [frozenset(spec.run_id for spec in stack) for stack in plan.stacks]
     ids_of = {run_id: ids for ids in stacks for run_id in ids}
@@ -140,6 +152,11 @@ def _round(study: Study, plan: Plan, recorder: _Recorder, owner: str, observer: 
         for ended in done:
             open_ids.discard(ended.spec.run_id)
             observer.ended(ended, prices.get(ended.spec.run_id, 0.0))
+            arm = arm_of.get(ended.spec.run_id)  # None: had before, trained again with its stack
+            ratio = None if arm is None else price_ratio(ended.outcome, prices[ended.spec.run_id])
+            if arm is not None and ratio is not None and is_off(ratio) and arm not in mispriced:
+                observer.notice(price_caution(arm, ratio))
+                mispriced.add(arm)
 
 
 def _left_out(study: Study, table: RunTable) -> list[str]:

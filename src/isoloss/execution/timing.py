@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from isoloss.algorithms import Rung, algorithms
@@ -49,8 +50,17 @@ def smoke_run(
     return spec, algorithm.run(task, spec, Context()), algorithm.train_flops(task, choices)
 
 
-def seconds_of(run: PlannedRun) -> float | None:
-    """Estimated seconds of `run` on this machine, from its first `STEPS` steps at its own shapes.
+@dataclass(frozen=True)
+class Timing:
+    """Estimated `seconds` of a run on this machine, and its FLOPs as counted over those of its algorithm's formula
+    (None where it counts none)."""
+
+    seconds: float
+    price_ratio: float | None
+
+
+def time_run(run: PlannedRun) -> Timing | None:
+    """How long `run` takes on this machine, from its first `STEPS` steps at its own shapes.
 
     An algorithm whose choices have no ``steps`` is timed on its contract run and scaled by FLOPs; None where its card
     has none either. Raises `StudyError` where a plug-in's run fails.
@@ -66,7 +76,7 @@ def seconds_of(run: PlannedRun) -> float | None:
         raise StudyError(f"arms.{run.arm}", what, "mend the plug-in") from error
 
 
-def _timed(run: PlannedRun) -> float | None:
+def _timed(run: PlannedRun) -> Timing | None:
     spec = run.spec
     algorithm = algorithms.get(spec.algorithm)()
     task_class = tasks.get(spec.task)
@@ -77,13 +87,23 @@ def _timed(run: PlannedRun) -> float | None:
         return None
     if not short:
         _, outcome, flops = smoke_run(spec.algorithm)
-        return _spent(outcome) * run.flops / flops
+        return _timing(run, outcome, flops)
     few = dataclasses.replace(spec, choices={**spec.choices, **short}, evaluate=())
     warm_up = {**few.choices, **dict.fromkeys(short, 2)}
-    _spent(algorithm.run(task, dataclasses.replace(few, choices=warm_up), Context()))
+    algorithm.run(task, dataclasses.replace(few, choices=warm_up), Context())
     flops = algorithm.train_flops(task, algorithm.Choices(**few.choices))
-    return _spent(algorithm.run(task, few, Context())) * run.flops / flops
+    return _timing(run, algorithm.run(task, few, Context()), flops)
 
 
-def _spent(outcome: Outcome) -> float:
-    return sum(v for phase, v in outcome.seconds.items() if phase not in ("setup", "meter"))
+def _timing(run: PlannedRun, outcome: Outcome, flops: float) -> Timing:
+    """From a shorter run that has `flops` by formula."""
+    spent = sum(v for phase, v in outcome.seconds.items() if phase not in ("setup", "meter"))
+    return Timing(spent * run.flops / flops, price_ratio(outcome, flops))
+
+
+def price_ratio(outcome: Outcome, flops: float) -> float | None:
+    """Counted training FLOPs over `flops`, those of the formula; None for a run that did not finish or counts none."""
+    amount = outcome.resources.get("train_flops")
+    if outcome.status != "finished" or amount is None or amount.how != "counted" or not flops > 0:
+        return None
+    return amount.value / flops if amount.value > 0 else None

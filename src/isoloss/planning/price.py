@@ -1,28 +1,28 @@
-"""What a study costs before it is run: FLOPs by formula, minutes by measured rates, its smallest resolvable gain."""
+"""What a study costs before it is run: FLOPs by formula, minutes by measured rates, and what it can tell."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from isoloss.gains.power import smallest_resolvable_gain
 from isoloss.ledger.table import RunTable
 from isoloss.planning.plan import PlannedRun
 from isoloss.planning.propose import propose
+from isoloss.planning.resolution import limits, resolution
 from isoloss.planning.specs import Values, arm_algorithm, grid, planned
 from isoloss.planning.tuning import tuned
 from isoloss.study import Study
+from isoloss.tasks import tasks
 
 #: Arm and rung.
 Cell = tuple[str, float]
-#: Relative seed noise of quality, and local exponent, assumed where the ledger holds no replicate to measure them on.
-ASSUMED_SD = 0.005
-ASSUMED_EXPONENT = 0.08
+#: Counted FLOPs this far from the formula's are worth a word.
+PRICE_TOLERANCE = 0.02
 #: The round that tries the predicted choices, where only the first rungs are swept whole.
 CHECKING = 3
 
@@ -41,7 +41,7 @@ class PlanSummary:
     """What a study would run from here on. Widening is not known before tuning: `rounds` lists it when due.
 
     `minutes`: estimate on this machine, None where no rate is known; `smallest_gain`: what the design can resolve with
-    80% power at one rung.
+    80% power at one rung, None where it can have no interval; `cautions`: what is worth a word before it is run.
     """
 
     study: str
@@ -54,8 +54,9 @@ class PlanSummary:
     done_runs: int
     workers: int
     minutes: float | None
-    smallest_gain: float
+    smallest_gain: float | None
     smallest_gain_from: str
+    cautions: tuple[str, ...] = ()
 
 
 def ahead(study: Study, table: RunTable) -> tuple[list[RoundPrice], list[PlannedRun]]:
@@ -87,12 +88,32 @@ def known_seconds(table: RunTable) -> dict[Cell, float]:
     return {(row["arm"], row["rung"]): row["seconds"] for row in means.drop_nulls().iter_rows(named=True)}
 
 
-def summarise(study: Study, table: RunTable, seconds: Mapping[Cell, float], workers: int) -> PlanSummary:
-    """The plan of a study from what its ledger already holds; `seconds`: (arm, rung) -> of one run on one worker."""
+def is_off(ratio: float) -> bool:
+    """Whether counted FLOPs over those of the algorithm's formula are too far from 1."""
+    return abs(math.log(ratio)) > math.log1p(PRICE_TOLERANCE)
+
+
+def price_caution(arm: str, ratio: float) -> str:
+    """What is wrong where `is_off`, and what it costs."""
+    return (
+        f"{arm}: counted FLOPs are {ratio:.3f} times those of its algorithm's formula (train_flops): mend the formula, "
+        "or prices and budgets of this arm are wrong by as much."
+    )
+
+
+def summarise(
+    study: Study,
+    table: RunTable,
+    seconds: Mapping[Cell, float],
+    workers: int,
+    ratios: Mapping[str, float] = MappingProxyType({}),
+) -> PlanSummary:
+    """The plan of a study from what its ledger already holds; `seconds`: (arm, rung) -> of one run on one worker;
+    `ratios`: arm -> counted FLOPs over its formula's, where runs were timed."""
     rounds, runs = ahead(study, table)
     known = all((r.arm, r.rung) in seconds for r in runs)
     total = sum(seconds[r.arm, r.rung] for r in runs) if known else None
-    sd, exponent, source = _noise(study, table)
+    smallest, source = resolution(study, tasks.get(study.task.name), table.frame)
     return PlanSummary(
         study=study.name,
         question=study.question,
@@ -107,8 +128,9 @@ def summarise(study: Study, table: RunTable, seconds: Mapping[Cell, float], work
         done_runs=table.frame.height,
         workers=workers,
         minutes=None if total is None else total / workers / 60,
-        smallest_gain=smallest_resolvable_gain(study.report.seeds, sd, exponent, rungs=len(study.ladder.rungs)),
+        smallest_gain=smallest,
         smallest_gain_from=source,
+        cautions=(*limits(study), *(price_caution(arm, ratio) for arm, ratio in ratios.items() if is_off(ratio))),
     )
 
 
@@ -135,26 +157,3 @@ def _checking_estimate(study: Study) -> list[PlannedRun]:
 def _middle(study: Study, arm: str) -> Values:
     values = grid(study, arm)
     return values[len(values) // 2]
-
-
-def _noise(study: Study, table: RunTable) -> tuple[float, float, str]:
-    """Pooled relative seed SD of quality and the local exponent, from report runs where there are any."""
-    frame = table.frame.filter(
-        (pl.col("purpose") == "report") & (pl.col("status") == "finished") & (pl.col("test") > 0)
-    )
-    groups = frame.group_by("arm", "rung").agg(pl.col("test").log().var().alias("var"), pl.len(), pl.col("test").mean())
-    groups = groups.filter(pl.col("len") > 1)
-    if groups.height < 2 or groups["rung"].n_unique() < 2:
-        return (
-            ASSUMED_SD,
-            ASSUMED_EXPONENT,
-            f"assuming {ASSUMED_SD:.1%} seed noise and a local exponent of {ASSUMED_EXPONENT}",
-        )
-    dof = groups["len"] - 1
-    sd = math.sqrt(float(np.average(groups["var"].to_numpy(), weights=dof.to_numpy())))
-    slopes = []
-    for _, rows in groups.group_by("arm"):
-        if rows.height > 1:
-            slopes.append(-np.polyfit(np.log(rows["rung"].to_numpy()), np.log(rows["test"].to_numpy()), 1)[0])
-    exponent = max(float(np.median(slopes)), 1e-3) if slopes else ASSUMED_EXPONENT
-    return sd, exponent, f"seed noise {sd:.1%} and local exponent {exponent:.3f} measured on this study's runs"

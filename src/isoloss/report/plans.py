@@ -41,15 +41,17 @@ def print_plan(plan: PlanSummary, console: Console) -> None:
         console.print(f"{plan.done_runs} runs are in the ledger already and are not trained again.", highlight=False)
     if plan.rounds:
         if plan.minutes is None:
-            said = "not known: no run of these algorithms has been timed on this machine (leave --no-timing away)"
+            said = "not known: an algorithm has no run here (leave --no-timing away, give its card a smoke run)"
         else:
             said = f"about {duration(plan.minutes * 60)} with {plan.workers} workers"
         console.print(f"Time: {said}; widening, where a best value lies at an edge, comes on top.", highlight=False)
+    smallest = "none" if plan.smallest_gain is None else times(plan.smallest_gain)
     console.print(
-        f"Smallest gain it can tell from 1 at one rung (80% power): {times(plan.smallest_gain)}, "
-        f"{plan.smallest_gain_from}.",
+        f"Smallest gain it can tell from 1 at one rung (80% power): {smallest}, {escape(plan.smallest_gain_from)}.",
         highlight=False,
     )
+    for caution in plan.cautions:
+        console.print(f"[yellow]{escape(caution)}[/]", highlight=False)
 
 
 def print_status(rows: Sequence[Mapping[str, Any]], console: Console) -> None:

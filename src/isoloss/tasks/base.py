@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +24,16 @@ class Floor:
     value: float | None = None
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What to plan by before anything is measured: `noise` is the SD between seeds of ln quality, `exponents` has
+    ``-d ln quality / d ln resource`` by ladder resource, `source` says whose they are."""
+
+    noise: float
+    exponents: Mapping[str, float]
+    source: str
+
+
 class Options(BaseModel):
     """Base of a task's options and an algorithm's choices: typed, frozen, unknown keys refused by name."""
 
@@ -37,7 +48,8 @@ class Task(abc.ABC):
     (``lower`` or
     ``higher`` is better, as people see it); `floor`; `anytime` (whether a curve's mid-points are honest results);
     `noise_unit` (what is independent between seeds); `example` (what one example is called); `trivial_quality`
-    (what a constant guess scores); `resources` (the ladder resources that make sense here).
+    (what a constant guess scores); `resources` (the ladder resources that make sense here); `expected` (noise and
+    steepness that earlier studies had).
     """
 
     card: ClassVar[Card]
@@ -51,6 +63,7 @@ class Task(abc.ABC):
     example: ClassVar[str] = "example"
     trivial_quality: ClassVar[float]
     resources: ClassVar[tuple[str, ...]] = ("train_flops",)
+    expected: ClassVar[Expected | None] = None
 
     class Options(Options):
         """No options."""

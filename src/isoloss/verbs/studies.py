@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -209,7 +210,7 @@ def plan(
 
     Minutes come from runs in the ledger; with `timing`, an arm and rung not in it is timed on a few dozen steps.
     """
-    from isoloss.execution.timing import seconds_of
+    from isoloss.execution.timing import time_run
     from isoloss.execution.worker import use_one_thread
     from isoloss.ledger.store import Ledger
     from isoloss.ledger.table import RunTable
@@ -224,12 +225,14 @@ def plan(
             table = store.table(study)
         finally:
             store.close()
-    seconds = known_seconds(table)
+    seconds, ratios = known_seconds(table), dict[str, float]()
     with naming(opened):
         if timing:
             use_one_thread()
             for cell, runs in samples(study, ahead(study, table)[1]).items():
-                timed = [t for run in runs if cell not in seconds and (t := seconds_of(run)) is not None]
+                timed = [t for run in runs if cell not in seconds and (t := time_run(run)) is not None]
                 if timed:
-                    seconds[cell] = sum(timed) / len(timed)
-        return summarise(study, table, seconds, workers or os.cpu_count() or 1)
+                    seconds[cell] = sum(t.seconds for t in timed) / len(timed)
+                found = [t.price_ratio for t in timed if t.price_ratio is not None]
+                ratios[cell[0]] = max([ratios.get(cell[0], 1.0), *found], key=lambda ratio: abs(math.log(ratio)))
+        return summarise(study, table, seconds, workers or os.cpu_count() or 1, ratios)

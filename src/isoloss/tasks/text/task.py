@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from isoloss.errors import StudyError
-from isoloss.tasks.base import Floor, Options, Task
+from isoloss.tasks.base import Expected, Floor, Options, Task
 from isoloss.tasks.text.blocks import BLOCK, DUPLICATE_RULE, SPLITS
 from isoloss.tasks.text.cache import Corpus
 from isoloss.tasks.text.tokens import Tokenised, parse, tokenised
@@ -47,6 +47,7 @@ class TextTask(Task):
     example = "token"
     trivial_quality: ClassVar[float] = 8.0
     resources = ("train_flops",)
+    expected = Expected(0.011, {"train_flops": 0.087}, "by 16 results on language/sotu")
 
     class Options(TextOptions):
         """See `TextOptions`."""

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from isoloss.errors import StudyError
 from isoloss.tasks import task
-from isoloss.tasks.base import Floor, Task
+from isoloss.tasks.base import Expected, Floor, Task
 from isoloss.tasks.vision.fonts import PIXELS, SETS, drawn, names
 from isoloss.tasks.vision.images import Images, Split
 
@@ -60,6 +60,7 @@ class Glyphs(Task):
     example = "pair"
     trivial_quality = 0.98
     resources = ("examples",)
+    expected = Expected(0.058, {"examples": 0.33}, "by results/clip")
 
     class Options(Task.Options):
         """`fonts`: those of the Debian packages, or those that come with matplotlib, fewer and of two families.
