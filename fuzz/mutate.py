@@ -246,7 +246,7 @@ def _odd(rng: Random, values: pl.Series) -> pl.Series:
     odd = (
         lambda: texts.cast(pl.Categorical),
         lambda: texts.cast(pl.Binary),
-        lambda: values.reshape((values.len(), 1)).cast(pl.List(values.dtype)),
+        lambda: pl.Series([[v] for v in values], dtype=pl.List(values.dtype)),
         lambda: values.to_frame("a").to_struct(""),
         lambda: pl.repeat(None, len(values), eager=True),
         lambda: pl.repeat(True, len(values), eager=True),

@@ -175,13 +175,13 @@ def _work(pipe: Any, at: Any, seed: int, seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     from fuzz.targets import TARGETS, load_readers
 
-    load_readers()
     with (
         tempfile.TemporaryDirectory(dir=_memory_disk()) as scratch,
         contextlib.chdir(scratch),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error")
+        load_readers(Path(scratch))
         while True:
             try:
                 name, first, last = pipe.recv()

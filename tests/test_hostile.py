@@ -283,3 +283,17 @@ def test_a_study_file_that_no_ledger_could_hold_is_refused(ridge):
     ridge.write_text(f"{ridge.read_text()}\n# {'y' * LARGEST}")
     with pytest.raises(StudyError, match=r"ridge\.toml: holds 26\d,\d{3} bytes, and a study at most 262,144; keep"):
         api.open_study(ridge)
+
+
+@pytest.mark.parametrize("text", ["a.", "postgres:", "a:/b:", "postgres:x@", "x:", "a://u:"])
+def test_a_long_message_takes_no_longer_than_its_length(text):
+    """Quarter of a million characters; looked at from every start to the end these took minutes."""
+    for end in ("", "@", " @"):
+        assert len(str(IsolossError("where", text * (250_000 // len(text)) + end, "remedy"))) < 1100
+
+
+def test_runs_of_infinite_size_are_no_sweep(tmp_path):
+    frame = laboratory().with_columns(tokens=pl.lit(float("inf")))
+    plain, odd = (written(tmp_path, f, f"{k}.csv") for k, f in enumerate((laboratory(), frame)))
+    said = [api.gain(path, "adamw", "muon", draws=100).verdict.sentence for path in (plain, odd)]
+    assert said[0] == said[1]

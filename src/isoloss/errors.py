@@ -14,10 +14,14 @@ from typing import Any
 
 #: Characters of the longest message; of a longer one the middle is left out.
 LONGEST = 1000
-#: User and password of a URL, however mistyped: all up to the last `@` of what starts as one of PostgreSQL's.
+#: User and password of a URL, however mistyped: all up to the last `@` of what starts as one of PostgreSQL's. Bounded
+#: so that a long text costs no more than its length: schemes are short.
 _CREDENTIALS = re.compile(
-    r"(?i)\b(?:(postgres[\w+]*:/{0,2})(?!USER\b)\S*@|([a-z][a-z0-9+.-]*:/{1,2})[^\s/@:]*:[^\s/]*@)"
+    r"(?i)\b(?:(postgres[\w+]{0,20}:/{0,2}+)PLACES\S*@|([a-z][a-z0-9+.-]{0,30}:/{1,2}+)PLACES[^\s/@:]*:[^\s/]*@)"
+    # what our own messages say of the form of a URL
+    .replace("PLACES", "(?-i:(?!USER(?::PASSWORD)?@))")
 )
+_WORD = re.compile(r"\S+")
 
 
 def printable(text: str, longest: int = LONGEST) -> str:
@@ -43,8 +47,16 @@ def without_credentials(text: str) -> str:
 
     >>> without_credentials("unknown study 'postgresql://ada:s3/cr@t@db.example/runs'")
     "unknown study 'postgresql://...@db.example/runs'"
+    >>> without_credentials("give postgresql://USER:PASSWORD@HOST/NAME, not http:/USER:s3cret@host")
+    'give postgresql://USER:PASSWORD@HOST/NAME, not http:/...@host'
     """
-    return _CREDENTIALS.sub(lambda found: f"{found[1] or found[2]}...@", text)
+    return _WORD.sub(_hidden, text)
+
+
+def _hidden(word: re.Match[str]) -> str:
+    # only up to the last @: behind it, and in words without one, every start would look for one in vain to the end
+    before, at, after = word[0].rpartition("@")
+    return _CREDENTIALS.sub(lambda found: f"{found[1] or found[2]}...@", before + at) + after
 
 
 class IsolossError(Exception):

@@ -271,7 +271,9 @@ def _recurs(values: pl.Series, distinct: int) -> bool:
 def _differs(column: str, kind: pl.DataType) -> pl.Expr:
     """Whether a setting takes several values in a cell; sizes (parameters, tokens) may differ within a rung's width."""
     sizes = {"params", "parameters", "tokens", "n", "d"}
+    several = pl.col(column).n_unique() > 1
     if kind.is_numeric() and words_of(column) & sizes:
         low, high = pl.col(column).min(), pl.col(column).max()
-        return (high - low > (SAME_RUNG - 1) * low.abs()).alias(column)  # an exponent of a size may be negative
-    return (pl.col(column).n_unique() > 1).alias(column)
+        # an exponent of a size may be negative; of infinite sizes the difference is no number, which is above any
+        several &= high - low > (SAME_RUNG - 1) * low.abs()
+    return several.alias(column)
