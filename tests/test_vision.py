@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from isoloss.algorithms import Rung, algorithms
 from isoloss.algorithms.vision.augment import random_views
 from isoloss.errors import MissingError, StudyError
-from isoloss.execution.timing import smoke_run, time_run
+from isoloss.execution.timing import Stopwatch, smoke_run
 from isoloss.planning.specs import planned
 from isoloss.registry import load_plugin
 from isoloss.runs import MACHINE_RESOURCES, Context, StepRule
@@ -280,4 +281,15 @@ def test_the_time_of_a_pre_trained_run_is_estimated_without_its_whole_pre_traini
         "fixmatch": study.arms["fixmatch"].model_copy(update={"algorithm": algorithm, "settings": settings}),
     }
     run = planned(study.model_copy(update={"arms": arms, "plugins": ()}), "fixmatch", 20, {"lr": 0.01}, 1, "tune")
-    assert 20 < time_run(run).seconds < 20_000
+    watch = Stopwatch()
+    whole = watch.time(run)
+    assert 20 < whole.seconds < 20_000
+    # another rate and more labels: no shape depends on them, so nothing is trained for it, and seconds go with FLOPs
+    again = dataclasses.replace(
+        run, spec=dataclasses.replace(run.spec, seed=2, choices={**run.spec.choices, "lr": 0.1})
+    )
+    began = time.perf_counter()
+    assert watch.time(dataclasses.replace(again, flops=2 * run.flops)).seconds == pytest.approx(2 * whole.seconds)
+    assert time.perf_counter() - began < 0.05
+    other = dataclasses.replace(run, spec=dataclasses.replace(run.spec, choices={**run.spec.choices, "width": 4}))
+    assert watch.time(other).seconds != pytest.approx(whole.seconds, rel=1e-6)

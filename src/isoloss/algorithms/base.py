@@ -29,6 +29,8 @@ class Algorithm(abc.ABC):
     card: ClassVar[Card]
     #: Choices that count training steps: a plan times a run with few of each.
     stepped: ClassVar[tuple[str, ...]] = ("steps",)
+    #: Choices that seconds per FLOP do not depend on: a plan times one of the runs that differ in these alone.
+    timed_alike: ClassVar[frozenset[str]] = frozenset()
 
     class Choices(Options):
         """No choices."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,46 +60,69 @@ class Timing:
     price_ratio: float | None
 
 
-def time_run(run: PlannedRun) -> Timing | None:
-    """How long `run` takes on this machine, from its first `STEPS` steps at its own shapes.
+class Stopwatch:
+    """Times runs, those of equal shape once."""
 
-    An algorithm whose choices have no ``steps`` is timed on its contract run and scaled by FLOPs; None where its card
-    has none either. Raises `StudyError` where a plug-in's run fails.
-    """
-    try:
-        return _timed(run)
-    except IsolossError:
-        raise
-    except Exception as error:
-        if not run.spec.code:  # a fault of this package is to be seen whole
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, float | None] | None] = {}
+
+    def time(self, run: PlannedRun) -> Timing | None:
+        """How long `run` takes on this machine, from its first `STEPS` steps at its own shapes, scaled by FLOPs.
+
+        An algorithm whose choices have no ``steps`` is timed on its contract run; None where its card has none either.
+        Raises `StudyError` where a plug-in's run fails.
+        """
+        key = _shape(run.spec)
+        try:
+            if key not in self._known:
+                self._known[key] = _rate(run.spec)
+        except IsolossError:
             raise
-        what = f"failed when it was timed at {run.rung:g}: {blamed(error, plugin_files())}"
-        raise StudyError(f"arms.{run.arm}", what, "mend the plug-in") from error
+        except Exception as error:
+            if not run.spec.code:  # a fault of this package is to be seen whole
+                raise
+            what = f"failed when it was timed at {run.rung:g}: {blamed(error, plugin_files())}"
+            raise StudyError(f"arms.{run.arm}", what, "mend the plug-in") from error
+        found = self._known[key]
+        return None if found is None else Timing(found[0] * run.flops, found[1])
 
 
-def _timed(run: PlannedRun) -> Timing | None:
-    spec = run.spec
+def _short(spec: RunSpec) -> dict[str, int]:
+    """Its counts of steps, cut to what is timed."""
+    stepped = algorithms.get(spec.algorithm).stepped
+    return {k: min(STEPS, v) for k, v in spec.choices.items() if k in stepped and isinstance(v, int)}
+
+
+def _shape(spec: RunSpec) -> str:
+    """What runs of equal seconds per FLOP have in common."""
+    short = _short(spec)
+    if not short:  # timed on the card's own run
+        return spec.algorithm
+    alike = algorithms.get(spec.algorithm).timed_alike
+    choices = {k: v for k, v in spec.choices.items() if k not in alike} | short
+    same = (spec.algorithm, spec.task, spec.task_options, choices, spec.numerics, spec.code)
+    return json.dumps(same, sort_keys=True, default=dict)
+
+
+def _rate(spec: RunSpec) -> tuple[float, float | None] | None:
+    """Seconds per FLOP of the formula, and `price_ratio`, of a shorter run."""
     algorithm = algorithms.get(spec.algorithm)()
     task_class = tasks.get(spec.task)
     task = task_class(task_class.Options(**spec.task_options))
     task.prepare()
-    short = {k: min(STEPS, v) for k, v in spec.choices.items() if k in algorithm.stepped and isinstance(v, int)}
+    short = _short(spec)
     if not short and not algorithm.card.smoke:
         return None
-    if not short:
+    if short:
+        few = dataclasses.replace(spec, choices={**spec.choices, **short}, evaluate=())
+        warm_up = {**few.choices, **dict.fromkeys(short, 2)}
+        algorithm.run(task, dataclasses.replace(few, choices=warm_up), Context())
+        flops = algorithm.train_flops(task, algorithm.Choices(**few.choices))
+        outcome = algorithm.run(task, few, Context())
+    else:
         _, outcome, flops = smoke_run(spec.algorithm)
-        return _timing(run, outcome, flops)
-    few = dataclasses.replace(spec, choices={**spec.choices, **short}, evaluate=())
-    warm_up = {**few.choices, **dict.fromkeys(short, 2)}
-    algorithm.run(task, dataclasses.replace(few, choices=warm_up), Context())
-    flops = algorithm.train_flops(task, algorithm.Choices(**few.choices))
-    return _timing(run, algorithm.run(task, few, Context()), flops)
-
-
-def _timing(run: PlannedRun, outcome: Outcome, flops: float) -> Timing:
-    """From a shorter run that has `flops` by formula."""
     spent = sum(v for phase, v in outcome.seconds.items() if phase not in ("setup", "meter"))
-    return Timing(spent * run.flops / flops, price_ratio(outcome, flops))
+    return spent / flops, price_ratio(outcome, flops)
 
 
 def price_ratio(outcome: Outcome, flops: float) -> float | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # the first thing on the screen waits for no database
 
 #: Seconds between lines where there is no terminal to draw on.
 QUIET_SECONDS = 20.0
+#: Runs that an estimate of the time left rests on, at least.
+FEWEST = 3
 #: Seconds between looks at the ledger, at least, and as a multiple of what a look takes: a large one costs little too.
 EVERY, SPARING = 0.5, 20.0
 
@@ -49,7 +51,8 @@ class LiveProgress:
         self._done = self._runs = 0
         self._flops = self._done_flops = 0.0
         self._failures: Counter[str] = Counter()
-        self._started = self._began = self._last = time.monotonic()
+        self._first = 0.0, 0.0
+        self._started = self._last = time.monotonic()
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
 
     def __enter__(self) -> LiveProgress:
@@ -75,7 +78,7 @@ class LiveProgress:
         self._phase, self._said = PHASES.get(plan.phase, plan.phase), ""
         self._done, self._runs = 0, len(plan.runs)
         self._flops, self._done_flops = plan.flops, 0.0
-        self._began = self._last = time.monotonic()
+        self._last = time.monotonic()
         if not self._console.is_terminal:
             self._console.print(f"{self._phase}: {plural(self._runs, 'run')}", highlight=False)
 
@@ -90,8 +93,10 @@ class LiveProgress:
         for note in ended.outcome.notes:
             self._console.print(f"{ended.spec.algorithm}: {escape(printable(note))}", highlight=False, soft_wrap=True)
         now = time.monotonic()
+        if self._done == 1:
+            self._first = now, self._done_flops
         if not self._console.is_terminal and now - self._last > QUIET_SECONDS:
-            left = (now - self._began) * (self._flops / self._done_flops - 1) if self._done_flops else None
+            left = self._left(now)
             about = "" if left is None else f", about {duration(max(left, 0.0))} left of this round (estimate by FLOPs)"
             self._console.print(f"{self._phase}: {self._done}/{self._runs} runs{about}", highlight=False)
             self._last = now
@@ -103,6 +108,13 @@ class LiveProgress:
     def notice(self, line: str) -> None:
         """A line that stays, of the engine, the ledger or a tracker."""
         self._console.print(escape(printable(line)), highlight=False, soft_wrap=True)
+
+    def _left(self, now: float) -> float | None:
+        """Seconds left of this round, by the runs that ended after the first, which also bore starting and compiling;
+        None while they are too few."""
+        since, before = self._first
+        flops = self._done_flops - before
+        return (now - since) * (self._flops - self._done_flops) / flops if self._done > FEWEST and flops > 0 else None
 
     def _tell_failures(self) -> None:
         """How often what was said once happened in the round that ended."""

@@ -140,7 +140,8 @@ def _who(found: Progress, said: str) -> str:
         machines = len({d.machine for d in alive})
         on = "" if machines == 1 else f" on {machines} machines"
         hold = "holds" if len(alive) == 1 else "hold"
-        parts.append(f"{plural(len(alive), 'driver')}{on} {hold} {plural(sum(d.claims for d in alive), 'run')}")
+        runs = plural(sum(d.claims for d in alive), "run")
+        parts.append(f"{plural(len(alive), 'driver')}{on} {hold} {runs}, in training or next in line")
     if gone:
         left = plural(sum(d.claims for d in gone), "run")
         parts.append(f"{plural(len(gone), 'driver')} gone, which held {left}")

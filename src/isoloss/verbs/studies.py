@@ -210,7 +210,7 @@ def plan(
 
     Minutes come from runs in the ledger; with `timing`, an arm and rung not in it is timed on a few dozen steps.
     """
-    from isoloss.execution.timing import time_run
+    from isoloss.execution.timing import Stopwatch
     from isoloss.execution.worker import use_one_thread
     from isoloss.ledger.store import Ledger
     from isoloss.ledger.table import RunTable
@@ -225,12 +225,12 @@ def plan(
             table = store.table(study)
         finally:
             store.close()
-    seconds, ratios = known_seconds(table), dict[str, float]()
+    seconds, ratios, watch = known_seconds(table), dict[str, float](), Stopwatch()
     with naming(opened):
         if timing:
             use_one_thread()
             for cell, runs in samples(study, ahead(study, table)[1]).items():
-                timed = [t for run in runs if cell not in seconds and (t := time_run(run)) is not None]
+                timed = [t for run in runs if cell not in seconds and (t := watch.time(run)) is not None]
                 if timed:
                     seconds[cell] = sum(t.seconds for t in timed) / len(timed)
                 found = [t.price_ratio for t in timed if t.price_ratio is not None]

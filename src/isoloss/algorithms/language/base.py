@@ -86,6 +86,7 @@ class LanguageAlgorithm(GradientAlgorithm):
         "lr", "lr_width_exponent", "lr_batch_exponent", "tokens_per_parameter", "tokens_per_parameter_exponent",
         "steps", "optimizer", "betas", "momentum", "weight_decay", "schedule", "clip", "batch_tokens",
     })  # fmt: skip
+    timed_alike = frozenset({"lr"})
 
     class Choices(LanguageChoices):
         """See `LanguageChoices`."""

@@ -35,6 +35,7 @@ class ImageAlgorithm(GradientAlgorithm):
     """
 
     outside_loss = frozenset({"lr", "weight_decay", "steps", "labels"})
+    timed_alike = frozenset({"lr", "weight_decay", "labels"})
 
     class Choices(GradientAlgorithm.Choices):
         """Hyper-parameters. The rung sets `labels` (left out: the whole pool) and `steps` where they are left out."""

@@ -87,6 +87,7 @@ class Pretrained(Algorithm):
     """
 
     stepped = ("pretrain_steps", "steps")
+    timed_alike = frozenset({"lr", "pretrain_lr", "weight_decay", "labels"})
     supervised: ClassVar[Classifier]
     second_phase: ClassVar[frozenset[str]] = frozenset({"lr", "batch", "weight_decay", "steps", "labels", "augment"})
 
