@@ -65,7 +65,7 @@ def test_an_arm_whose_trials_all_crash_is_not_reported_while_the_others_are(ridg
     assert rows[0]["runs"]["failed"] == 9 and rows[0]["runs"]["finished"] >= 18  # nine trials and nine reports
     shown = " ".join(said.stdout.split())
     assert "all 9 runs of ridge-again failed; mend that and run the study again" in shown
-    assert "learning rate" not in shown
+    assert "learning rate" not in shown and "ridge-again: the best value lies at the edge" not in shown
 
 
 def test_a_registration_that_lacks_its_version_names_file_and_line(ridge):
@@ -121,6 +121,18 @@ class Cheap(CNN):
     def step_flops(self, task, choices):
         return 2 * super().step_flops(task, choices)
 """
+
+
+def test_a_network_that_crashes_in_torch_alone_names_the_file_that_built_it(tmp_path):
+    pytest.importorskip("torch")
+    study = tmp_path / "turned.toml"
+    text = TURNED_STUDY.replace("RATES", "[0.01]").replace("geometry/rotated-digits", "vision/digits")
+    text = text.replace("geometry/cnn-augmented", "mine/cheap").replace("geometry/cnn", "vision/cnn")
+    study.write_text('plugins = ["ridge.py"]\n' + text)
+    wrong = "    def features(self, task, choices):\n        return 7\n\n    def step_flops"
+    (tmp_path / "ridge.py").write_text(HALF.replace("    def step_flops", wrong))
+    with pytest.raises(StudyError, match=r"arms\.turned: .* \(built in ridge\.py, met at isoloss/training/"):
+        api.plan(study, ledger=str(tmp_path / "runs.sqlite"))
 
 
 def test_a_price_that_is_twice_the_counted_one_is_said_by_plan_and_run_on_a_ladder_over_labels(tmp_path):

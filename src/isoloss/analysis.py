@@ -202,7 +202,8 @@ def _trials(tuning: Tuning, task: Task) -> list[Trial]:
             final = [t for t in tuning.finalists(arm, rung) if not math.isnan(t.loss)]
             chosen = best_trial(final) if final else best_trial(trials)
             predicted = tuning.check(arm, rung)[:1] if rung in study.carried_rungs else []
-            at_edge = edges(study.arms[arm].sweep, trials, chosen)
+            # of trials that all crashed none is best
+            at_edge = {} if tuning.lost(arm, rung) else edges(study.arms[arm].sweep, trials, chosen)
             second_look = {tuple(t.values.items()): t for t in final}
             for t in trials:
                 shown = second_look.get(tuple(t.values.items()), t)

@@ -284,7 +284,7 @@ def _prices(study: Study, finished: pl.DataFrame) -> list[Diagnostic]:
     for arm in study.arms:
         for (_,), rows in finished.filter(pl.col("arm") == arm).group_by("rung"):
             row = rows.row(0, named=True)
-            if not row["train_flops"]:
+            if not row["train_flops"] or not row["algorithm"]:
                 continue
             cls = algorithms.get(row["algorithm"])
             ratio = row["train_flops"] / cls().train_flops(task, cls.Choices(**json.loads(row["choices"])))

@@ -81,7 +81,8 @@ class Stopwatch:
         except Exception as error:
             if not run.spec.code:  # a fault of this package is to be seen whole
                 raise
-            what = f"failed when it was timed at {run.rung:g}: {blamed(error, plugin_files())}"
+            fault = blamed(error, plugin_files(), algorithms.get(run.spec.algorithm).__module__)
+            what = f"failed when it was timed at {run.rung:g}: {fault}"
             raise StudyError(f"arms.{run.arm}", what, "mend the plug-in") from error
         found = self._known[key]
         return None if found is None else Timing(found[0] * run.flops, found[1])

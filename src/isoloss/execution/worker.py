@@ -135,7 +135,8 @@ def carry_out(job: Job) -> tuple[list[Outcome], dict[str, Any]]:
         contexts = [replace(context(), reference=curve) for curve in job.references]
         outcomes = algorithms.get(first.algorithm)().run_together(task, job.specs, contexts)
     except Exception as error:
-        said = out_of_memory_line(error) if is_out_of_memory(error) else blamed(error, plugin_files())
+        module = algorithms.get(first.algorithm).__module__
+        said = out_of_memory_line(error) if is_out_of_memory(error) else blamed(error, plugin_files(), module)
         outcomes = [Outcome("failed", {}, {}, {}, error=said[:500])] * len(job.specs)
     return [_with_peak(outcome) for outcome in outcomes], environment()
 
