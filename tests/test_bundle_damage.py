@@ -89,6 +89,7 @@ def test_an_untouched_ledger_verifies(ledger):
         ("INSERT INTO notes VALUES ('{}', 0, 'never said')", "run", "does not match its digest"),
         ("DELETE FROM runs WHERE run_id = '{}'", "run", "is missing, and 1 study's member of it are there"),
         ("UPDATE environments SET data = '{{}}'", "environment", "does not match its id"),
+        ("UPDATE environments SET data = x'00'", "environment", "does not match its id"),
         ("DELETE FROM environments", "run", "its environment .* is missing"),
         ("UPDATE studies SET text = text || 'name = 1'", "study", "not that of the study"),
         ("DELETE FROM studies", "run", "belongs to a study that is missing"),

@@ -231,6 +231,9 @@ def test_wandb_run_folders_and_its_exported_table(tmp_path):
     damaged.write_text("{")
     with pytest.raises(TableError, match=r"wandb-summary.json: can't be read as JSON"):
         read_frame(tmp_path / "wandb")
+    damaged.with_name("config.yaml").write_text("seed: " + "[" * 5000)
+    with pytest.raises(TableError, match=r"config.yaml: is nested too deeply"):
+        read_frame(tmp_path / "wandb")
 
 
 def test_mlflow_store_written_by_mlflow(tmp_path, monkeypatch):

@@ -90,9 +90,9 @@ def spec_faults(run_id: str, spec: str) -> list[str]:
         return ["its spec is no run's"]
 
 
-def environment_faults(of: str, data: str) -> list[str]:
+def environment_faults(of: str, data: Any) -> list[str]:
     """What is wrong with an environment named `of`."""
-    if len(data) > TEXT or environment_id(data) != of:
+    if not isinstance(data, str) or len(data) > TEXT or environment_id(data) != of:
         return ["its text does not match its id"]
     try:
         _adapters()["environment"].validate_json(data)

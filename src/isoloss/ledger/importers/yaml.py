@@ -21,6 +21,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())[:120]
         raise TableError(path, f"can't be read as YAML: {said}", "mend it or move that run away") from None
+    except RecursionError:
+        raise TableError(path, "is nested too deeply", "mend it or move that run away") from None
     if not isinstance(whole, dict):
         raise TableError(path, "holds no mapping", "mend it or move that run away")
     return whole
