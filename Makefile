@@ -20,7 +20,7 @@ test: $(VENV)/dev  ## the tests in two processes, but for the long faults of tes
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-faults: $(VENV)/dev  ## processes killed by the hundred, full disks, clocks, versions: what was lost and doubled
-	$(BIN)/python -m pytest -s -m "faults or not faults" tests/faults tests/test_resume.py tests/test_ray.py tests/test_slurm.py
+	$(BIN)/python -m pytest -v -n 2 --dist worksteal -m "faults or not faults" tests/faults tests/test_resume.py tests/test_ray.py tests/test_slurm.py
 
 check: $(VENV)/dev  ## lint, format, types
 	$(BIN)/ruff check .

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 
@@ -64,6 +65,18 @@ class Tally:
     doubled: int = 0
     again: int = 0
     seeds: list[int] = field(default_factory=list)
+
+    def plain(self) -> dict[str, Any]:
+        """As built-in types."""
+        return {**vars(self), "kills": dict(self.kills)}
+
+    def add(self, other: Mapping[str, Any]) -> None:
+        """Count what another process did, as `plain` tells it."""
+        for name, value in other.items():
+            if name == "kills":
+                self.kills.update(value)
+            else:
+                setattr(self, name, getattr(self, name) + value)
 
     def line(self) -> str:
         """One line of figures."""
