@@ -261,7 +261,7 @@ def test_runs_that_do_not_fit_in_memory_wait_for_each_other(tmp_path):
     for limit, rungs, together in (("0.8", "[16, 64, 256]", False), ("4", "[16, 64, 256, 1024]", True)):
         study.write_text(SMALLER.replace("[16, 64, 256]", rungs))
         (tmp_path / "spans").unlink()
-        (tmp_path / "patience").write_text("60" if together else "0")
+        (tmp_path / "patience").write_text("10" if together else "0")
         listener, opened = Listener(), open_study(study)
         engine = open_engine("local", workers=WORKERS, options={"memory_gb": limit})
         with contextlib.closing(Ledger(str(tmp_path / "local.sqlite"))) as ledger:

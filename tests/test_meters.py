@@ -338,3 +338,13 @@ def test_the_matmul_rate_is_measured_once_and_kept_for_a_day(tmp_path, monkeypat
 def test_work_adds_up():
     one = Work({"float32": 5, "bfloat16": 1}, 10)
     assert (one * 3 - one).flops == (one + one).flops and (one * 2).total == 12 and (one * 3 - one).moved == 20
+
+
+def test_a_process_is_not_charged_with_the_memory_of_whoever_started_it():
+    import subprocess
+    import sys
+
+    held = bytearray(1 << 30)
+    asked = [sys.executable, "-c", "from isoloss.machine import process_peak; print(process_peak())"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert int(said) < len(held) / 4
