@@ -22,6 +22,7 @@ from isoloss.planning.propose import members, propose
 from isoloss.planning.tuning import Tuning, rows_by_id
 from isoloss.runs import RunSpec
 from isoloss.study import Study
+from isoloss.tasks import tasks
 from tests.conftest import RIDGE_PLUGIN, RIDGE_STUDY
 
 
@@ -201,7 +202,8 @@ def test_a_number_that_comes_with_an_innovation_and_is_not_swept_is_named(study)
     assert "untuned-innovation" not in {d.code for d in diagnose(swept, RunTable.empty(), [], [], (), [])}
 
 
-def test_repeated_data_counts_the_epochs_of_each_run(study):
+def test_repeated_data_counts_the_epochs_of_each_run(study, monkeypatch):
+    monkeypatch.setattr(tasks.get(study.task.name), "resources", ("examples", "train_flops"))
     _, table = play(study, interior)
     flops = study.model_copy(update={"ladder": study.ladder.model_copy(update={"resource": "train_flops"})})
     held = table.frame.with_columns(

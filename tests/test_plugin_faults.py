@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from isoloss import api
 from isoloss.cli import app
 from isoloss.errors import IsolossError, StudyError, UnknownNameError
+from isoloss.planning.specs import planned
+from isoloss.verbs.studies import open_study
 from tests.conftest import TURNED_STUDY
 
 SOLVE = "        w = np.linalg.solve(x.T @ x + spec.choices["
@@ -25,7 +27,16 @@ def spoil(study: Path, old: str, new: str, file: str = "ridge.py") -> int:
     return text[: text.index(old)].count("\n") + 1
 
 
+def test_an_edited_plug_in_is_planned_as_it_is_now(ridge):
+    """In one process, as under a notebook: the study's own text is the same."""
+    assert api.plan(ridge, timing=False).flops > 0
+    spoil(ridge, "        return choices", "        return choices.model_copy(update={'penalty': 7.0})")
+    opened = open_study(ridge)
+    assert planned(opened.study, "ridge", 16, {"penalty": 0.1}, 1, "tune").spec.choices == {"penalty": 7.0}
+
+
 def test_a_default_out_of_its_own_range_is_one_line(ridge, tmp_path):
+    api.plan(ridge, timing=False)  # it was right, and then edited
     spoil(ridge, "penalty: float = Field(0.1, gt=0)", "alpha: float = Field(-1, gt=0)\n        penalty: float = 1.0")
     for call in (lambda: api.plan(ridge), lambda: api.run(ridge, ledger=str(tmp_path / "l"), workers=1)):
         with pytest.raises(StudyError, match=re.escape(f"{ridge}: arms.ridge: the default of choice 'alpha'")) as told:
@@ -123,12 +134,18 @@ class Cheap(CNN):
 """
 
 
-def test_a_network_that_crashes_in_torch_alone_names_the_file_that_built_it(tmp_path):
-    pytest.importorskip("torch")
-    study = tmp_path / "turned.toml"
+def cheap_study(folder: Path) -> Path:
+    """A study of labels whose candidate is `HALF`'s, in ``ridge.py``."""
     text = TURNED_STUDY.replace("RATES", "[0.01]").replace("geometry/rotated-digits", "vision/digits")
     text = text.replace("geometry/cnn-augmented", "mine/cheap").replace("geometry/cnn", "vision/cnn")
+    study = folder / "turned.toml"
     study.write_text('plugins = ["ridge.py"]\n' + text)
+    return study
+
+
+def test_a_network_that_crashes_in_torch_alone_names_the_file_that_built_it(tmp_path):
+    pytest.importorskip("torch")
+    study = cheap_study(tmp_path)
     wrong = "    def features(self, task, choices):\n        return 7\n\n    def step_flops"
     (tmp_path / "ridge.py").write_text(HALF.replace("    def step_flops", wrong))
     with pytest.raises(StudyError, match=r"arms\.turned: .* \(built in ridge\.py, met at isoloss/training/"):
@@ -137,10 +154,7 @@ def test_a_network_that_crashes_in_torch_alone_names_the_file_that_built_it(tmp_
 
 def test_a_price_that_is_twice_the_counted_one_is_said_by_plan_and_run_on_a_ladder_over_labels(tmp_path):
     pytest.importorskip("torch")
-    study = tmp_path / "turned.toml"
-    text = TURNED_STUDY.replace("RATES", "[0.01]").replace("geometry/rotated-digits", "vision/digits")
-    text = text.replace("geometry/cnn-augmented", "mine/cheap").replace("geometry/cnn", "vision/cnn")
-    study.write_text('plugins = ["ridge.py"]\n' + text)
+    study = cheap_study(tmp_path)
     (tmp_path / "ridge.py").write_text(HALF)
     planned = api.plan(study, ledger=str(tmp_path / "runs.sqlite"))
     (said,) = [c for c in planned.cautions if "formula" in c]

@@ -15,9 +15,10 @@ from isoloss.gains.elsewhere import bought_elsewhere
 from isoloss.gains.result import Diagnostic, GainCurve
 from isoloss.ledger.table import RunTable
 from isoloss.planning.price import is_off
+from isoloss.planning.specs import study_task
 from isoloss.planning.tuning import tuned
 from isoloss.study import Study
-from isoloss.tasks import Task, tasks
+from isoloss.tasks import Task
 
 #: 6 N D (parameters x examples) and counted FLOPs further apart than this are worth a word.
 SIX_ND_TOLERANCE = 0.05
@@ -53,9 +54,9 @@ def diagnose(
             )
         )
     found += bought_elsewhere(comparisons, costs)
-    kind = tasks.get(study.task.name)
-    found += worse_than_guessing(table, kind) + _without_error(table, kind(kind.Options(**study.task.options)))
-    return found + _accounting(study, table)
+    task = study_task(study)
+    found += worse_than_guessing(table, type(task)) + _without_error(table, task)
+    return found + _accounting(study, table, task)
 
 
 def _tuning(study: Study, trials: Sequence[Trial], carried: Sequence[Carried]) -> list[Diagnostic]:
@@ -276,10 +277,8 @@ def _without_error(table: RunTable, task: Task) -> list[Diagnostic]:
     return [Diagnostic("no-errors", "warning", message, {"run_ids": [run["run_id"] for run in none]})]
 
 
-def _prices(study: Study, finished: pl.DataFrame) -> list[Diagnostic]:
+def _prices(study: Study, finished: pl.DataFrame, task: Task) -> list[Diagnostic]:
     """Arms whose counted FLOPs are not those of their algorithm's formula, at the rung where they are furthest off."""
-    kind = tasks.get(study.task.name)
-    task = kind(kind.Options(**study.task.options))
     off: dict[str, float] = {}
     for arm in study.arms:
         for (_,), rows in finished.filter(pl.col("arm") == arm).group_by("rung"):
@@ -298,10 +297,10 @@ def _prices(study: Study, finished: pl.DataFrame) -> list[Diagnostic]:
     return [Diagnostic("price-differs", "warning", message, {"ratios": off})]
 
 
-def _accounting(study: Study, table: RunTable) -> list[Diagnostic]:
+def _accounting(study: Study, table: RunTable, task: Task) -> list[Diagnostic]:
     found = []
     frame = table.frame.filter((pl.col("purpose") == "report") & (pl.col("status") == "finished"))
-    found += _prices(study, frame)
+    found += _prices(study, frame, task)
     if study.ladder.resource == "train_flops":
         ratios = {}
         for arm in study.arms:

@@ -99,6 +99,8 @@ class Registry(Generic[T]):
 _PLUGIN_DIGESTS: dict[str, str] = {}
 #: Module of a plug-in -> how to file again what it filed.
 _FILINGS: dict[str, list[Callable[[], None]]] = {}
+#: Modules of plug-ins by when they were last loaded.
+_LOADED: dict[str, None] = {}
 
 
 def filed(module: str, how: Callable[[], None]) -> None:
@@ -111,6 +113,11 @@ def filed(module: str, how: Callable[[], None]) -> None:
 def plugin_files() -> list[Path]:
     """The plug-in files loaded in this process, for another one to load."""
     return [Path(str(sys.modules[name].__file__)) for name in _PLUGIN_DIGESTS if name in sys.modules]
+
+
+def loaded() -> tuple[str, ...]:
+    """The plug-ins of this process, the one that has the last word on a name at the end: what any name means now."""
+    return tuple(_LOADED)
 
 
 def load_plugin(path: Path) -> str:
@@ -128,6 +135,7 @@ def load_plugin(path: Path) -> str:
     if name in sys.modules:
         for again in _FILINGS.get(name, ()):
             again()
+        _LOADED[name] = _LOADED.pop(name, None)
         return name
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -141,4 +149,5 @@ def load_plugin(path: Path) -> str:
         del sys.modules[name]
         _FILINGS.pop(name, None)
         raise StudyError(path, f"plug-in failed to import: {blamed(error, [path])}", "mend the file") from error
+    _LOADED[name] = None
     return name

@@ -138,10 +138,8 @@ def select_arms(
     notes = refusals.alike_arms(table.roles["arm"], labels, names)
     mine = labels.is_in(list(names))
     if not mine.all():
-        table, labels = (
-            replace(table, frame=table.frame.filter(mine), rows=table.rows.filter(mine)),
-            labels.filter(mine),
-        )
+        table = replace(table, frame=table.frame.filter(mine), rows=table.rows.filter(mine))
+        labels = labels.filter(mine)
     resource, quality = _amounts(table, best)
     if "rung" in table.roles:
         rung = np.unique(table.numbers("rung"), return_inverse=True)[1].astype(np.int64)

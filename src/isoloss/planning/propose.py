@@ -22,7 +22,7 @@ def propose(study: Study, table: RunTable) -> Plan:
     the chosen trials on fresh seeds, but none where all of an arm's failed. A round is proposed whole once the one
     before is complete, so the same table always gives the same plan.
     """
-    check_innovations(study.model_dump_json())
+    check_innovations(study)
     rows = rows_by_id(table)
     number = -1
     for number, (phase, runs) in enumerate(_rounds(study, rows)):

@@ -14,6 +14,7 @@ from isoloss.algorithms import Rung, algorithms
 from isoloss.algorithms.innovation import change, innovations
 from isoloss.errors import StudyError
 from isoloss.planning.plan import PlannedRun
+from isoloss.registry import loaded
 from isoloss.runs import Drop, Purpose, RunSpec, StepRule
 from isoloss.study import Number, Study
 from isoloss.tasks import Task, tasks
@@ -50,7 +51,7 @@ def grid(study: Study, arm: str) -> list[Values]:
 def planned(study: Study, arm: str, rung: float, values: Values, seed: int, purpose: Purpose) -> PlannedRun:
     """The run of `arm` at `rung` with `values`; `seed` counts from 1 within its purpose."""
     definition = study.arms[arm]
-    task, options, name, choices = _resolve(study.model_dump_json(), arm, rung, tuple(values.items()))
+    task, options, name, choices = _resolve(loaded(), study.model_dump_json(), arm, rung, tuple(values.items()))
     algorithm = algorithms.get(name)()
     first = TUNING_SEEDS if purpose == "tune" else 1
     spec = RunSpec(
@@ -114,11 +115,9 @@ def arm_algorithm(study: Study, arm: str) -> tuple[str, dict[str, Any]]:
     return name, {**choices, **definition.settings}
 
 
-@cache
-def check_innovations(study_json: str) -> None:
+def check_innovations(study: Study) -> None:
     """Raise `StudyError` where a comparison names an innovation that is not what its two arms differ in: the baseline
     must have the innovation's old choices, the candidate its new ones. Swept choices are not looked at."""
-    study = Study.model_validate_json(study_json)
     for i, pair in enumerate(study.comparisons):
         if pair.innovation is None:
             continue
@@ -148,9 +147,12 @@ def _rule(study: Study) -> StepRule | None:
 
 @cache
 def _resolve(
-    study_json: str, arm: str, rung: float, values: tuple[tuple[str, Number], ...]
+    _plugins: tuple[str, ...], study_json: str, arm: str, rung: float, values: tuple[tuple[str, Number], ...]
 ) -> tuple[Task, dict[str, Any], str, Any]:
-    """Task, its options with the content pinned, the algorithm's name, and its choices resolved at `rung`."""
+    """Task, its options with the content pinned, the algorithm's name, and its choices resolved at `rung`.
+
+    With other plug-ins, as after a file was edited under a notebook, a study's names mean something else.
+    """
     study = Study.model_validate_json(study_json)
     definition = study.arms[arm]
     where = f"study '{study.name}': arms.{arm}"
