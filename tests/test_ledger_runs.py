@@ -28,6 +28,8 @@ CHOICES = [
     {"lr": 0.1},
     {"a": {"x": 1}, "code": "c", "text": '"},"code":"'},
     {"nested": {"seed": 5, "step_rule": None}},
+    {"a": 1, "seed": 5, "step_rule": 3},
+    {"a": 1, "seed": 5, "z": ',"step_rule":'},
     {"text": ',"seed":7,"step_rule":', "trunk_warmup": None},
     {"trunk_warmup": 20, "steps": 100, "lr": 0.1},
     {"trunk_warmup": 20, "steps": 200, "lr": 0.1},

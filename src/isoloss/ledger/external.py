@@ -171,8 +171,7 @@ def select_arms(
         if "seed" in table.roles and not apart:
             _refuse_repeats(table)
     refusals.refuse_rising(table.path, table.roles["quality"], arm, resource, rung, quality, best)
-    alone = "row " + table.rows.cast(pl.String)
-    seed = _names(table, "seed") if "seed" in table.roles else alone.to_numpy().astype(np.str_)
+    seed = _names(table, "seed") if "seed" in table.roles else _alone(table.rows)
     cluster = _names(table, "cluster") if "cluster" in table.roles else np.arange(len(arm))
     others = _others(table, np.isfinite(quality))
     found = []
@@ -272,6 +271,10 @@ def _refuse(
         value = table.frame[table.roles[role]][at]
         said = f"row {table.rows[at]}: {'an empty cell' if value is None else str(value)[:40]} {what}"
         raise TableError(f"{table.path}: {table.roles[role]}", said, remedy)
+
+
+def _alone(rows: pl.Series) -> NDArray[np.str_]:
+    return ("row " + rows.cast(pl.String)).to_numpy().astype(np.str_)
 
 
 def _names(table: ExternalRuns, role: str) -> NDArray[np.int64]:

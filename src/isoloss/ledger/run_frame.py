@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -32,7 +34,9 @@ from isoloss.runs import RESOURCES, RunSpec
 _CELL = ("arm", "round", "rung", "purpose", "status")
 _MEMBER = {"run_id": pl.String(), "position": pl.Int64(), **{name: SCHEMA[name] for name in _CELL}}
 _QUALITIES = ("validation", "test")
-_KIND = {**dict.fromkeys(("shared", "algorithm", "task", "choices"), pl.String()), "whole": pl.Boolean()}
+_KIND = {**dict.fromkeys(("algorithm", "task", "choices"), pl.String()), "whole": pl.Boolean()}
+# what follows the seed of a spec, as `canonical_json` writes it
+_AFTER_SEED = ',"step_rule":'
 # JSON has no such numbers: Python writes and reads them, nobody else does
 _ODD = "Infinity|NaN"
 #: A study with at least this share of a ledger's members is read faster by going through the tables.
@@ -52,7 +56,11 @@ def run_frame(db: Connection, study_id: str, name: str, purpose: str | None = No
         mine = literal_column("+members.study_id", String) == study_id  # the plus keeps SQLite from an index
     mine = and_(mine, m.c.status.in_(ENDED), *([] if purpose is None else [m.c.purpose == purpose]))
     held, told = _scanned(db, mine) if most else _looked_up(db, mine)
-    table = _ordered(held).join(told, on="run_id", maintain_order="left")
+    # read in the order in which they were written, each is mostly beside its own already
+    if held["run_id"].equals(told["run_id"]):
+        table = _ordered(held.hstack(told.drop("run_id")))
+    else:
+        table = _ordered(held).join(told, on="run_id", maintain_order="left")
     rest = {"study": pl.lit(name), **{c: pl.lit(None, dtype=kind) for c, kind in SCHEMA.items() if c != "study"}}
     table = table.with_columns(**{column: value for column, value in rest.items() if column not in table.columns})
     return table.select(list(SCHEMA)).cast(SCHEMA)  # type: ignore[arg-type]
@@ -130,13 +138,12 @@ def _told(raw: pl.DataFrame) -> pl.DataFrame:
 
 def _of_specs(specs: pl.Series, run_ids: pl.Series) -> pl.DataFrame:
     # specs of a study differ in little but their seed: each that is left without it is read once
-    seeds = specs.str.extract(r',"seed":(\d+),"step_rule":').cast(pl.Int64)
-    shared = specs.str.replace(r',"seed":\d+,"step_rule":', ',"step_rule":')
-    kinds = [_kind(text) for text in shared.unique(maintain_order=True).to_list()]
-    known = pl.DataFrame(kinds, schema=_KIND, orient="row")
-    found = pl.DataFrame({"shared": shared, "seed": seeds, "cluster": run_ids}).join(
-        known, on="shared", how="left", maintain_order="left"
-    )
+    around = specs.str.splitn(',"seed":', 2).struct.unnest()
+    after = around["field_1"].str.splitn(_AFTER_SEED, 2).struct.unnest()
+    first, kind = _alike(around["field_0"], after["field_1"])
+    kinds = [_kind(around["field_0"][at], after["field_1"][at]) for at in first]
+    found = pl.DataFrame(kinds, schema=_KIND, orient="row")[kind]
+    found = found.with_columns(seed=after["field_0"].cast(pl.Int64, strict=False), cluster=run_ids)
     # branches of one trunk are resampled together; and a spec in which something else looks like its seed
     rows = {}
     for at in (found["whole"] | found["seed"].is_null()).arg_true().to_list():
@@ -147,25 +154,39 @@ def _of_specs(specs: pl.Series, run_ids: pl.Series) -> pl.DataFrame:
     return _put(found.select("algorithm", "task", "seed", "choices", "cluster"), rows)
 
 
-def _kind(text: str) -> tuple[str, str, str, str, bool]:
-    spec = json.loads(text)
-    whole = "seed" in spec or spec["choices"].get("trunk_warmup") is not None
-    return text, spec["algorithm"], spec["task"], canonical_json(spec["choices"]), whole
+def _alike(*texts: pl.Series) -> tuple[list[int], NDArray[np.int64]]:
+    """Of the different rows of `texts`, where each is first; and of every row, which of them it is."""
+    number = np.zeros(len(texts[0]), dtype=np.int64)
+    for text in texts:
+        part = text.fill_null("").cast(pl.Enum(text.fill_null("").unique())).to_physical()
+        number = number * (len(text) + 1) + part.to_numpy()
+    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    return first.tolist(), which
+
+
+def _kind(before: str, after: str | None) -> tuple[str | None, str | None, str | None, bool]:
+    try:
+        spec = json.loads(f"{before}{_AFTER_SEED}{after}")
+        whole = "seed" in spec or spec["choices"].get("trunk_warmup") is not None
+        return spec["algorithm"], spec["task"], canonical_json(spec["choices"]), whole
+    except (ValueError, KeyError):
+        return None, None, None, True
 
 
 def _of_results(raw: pl.DataFrame) -> pl.DataFrame:
     odd = raw["qualities"].str.contains(_ODD) | raw["resources"].str.contains(_ODD)
-    texts = pl.select(pl.when(~odd).then(raw[name]).alias(name) for name in ("qualities", "resources"))
+    qualities, resources = raw["qualities"], raw["resources"]
+    if odd.any():
+        qualities, resources = pl.select(pl.when(~odd).then(text) for text in (qualities, resources)).get_columns()
     # amounts that are counted repeat from run to run; each is [value, how]
-    once = texts["resources"].unique()
-    amounts = _decoded(once.str.replace_all(r'\[([^,\[\]]+),"[a-z]+"\]', "$1"), tuple(RESOURCES)).with_columns(once)
-    amounts = texts.join(amounts, on="resources", how="left", nulls_equal=True, maintain_order="left")
-    parts = _decoded(texts["qualities"], _QUALITIES).hstack(amounts.select(list(RESOURCES)))
+    first, which = _alike(resources)
+    once = resources[first].str.replace_all(r'\[([^,\[\]]+),"[a-z]+"\]', "$1")
+    parts = _decoded(qualities, _QUALITIES).hstack(_decoded(once, tuple(RESOURCES))[which])
     rows = {}
     for at in odd.arg_true().to_list():
-        qualities, resources = json.loads(raw["qualities"][at]), json.loads(raw["resources"][at])
-        amount = {column: resources.get(column, [None])[0] for column in RESOURCES}
-        rows[at] = {**{column: qualities.get(column) for column in _QUALITIES}, **amount}
+        quality, amounts = json.loads(raw["qualities"][at]), json.loads(raw["resources"][at])
+        amount = {column: amounts.get(column, [None])[0] for column in RESOURCES}
+        rows[at] = {**{column: quality.get(column) for column in _QUALITIES}, **amount}
     whole = _put(parts, rows)
     return whole.select(column.name for column in whole if column.null_count() < len(column))
 
