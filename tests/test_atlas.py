@@ -256,6 +256,7 @@ def test_twins_are_a_check_and_no_gain(study: StudyResult, tmp_path: Path) -> No
     found = atlas(results=tmp_path)
     assert {r.name for r in found.measured} == {"transformer"} and len(found.twins) == 1
     assert "A/A check" in Outline(render_atlas_page(found)).visible
+    assert not atlas("vision", results=tmp_path).twins and len(atlas(None, results=tmp_path).twins) == 1
 
 
 def test_without_cards_the_atlas_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Atlas:
-    """Every innovation of a field, those measured first; `twins`: the A/A comparisons of the same cards.
+    """Every innovation of a field, those measured first; `twins`: the A/A comparisons of the field's studies, and of
+    others that measured one of its innovations.
 
     `links`: every comparison that a budget can be carried along; `setting`: the budget that was asked for.
     """
@@ -181,7 +182,8 @@ def atlas_of(found: Sequence[FiledCard], field: str | None = None, notes: Sequen
     checks = {
         tuple(sorted(t.run_ids)): t for t in (_measured(f, c) for f in found for c in f.card.comparisons if c.twin)
     }
-    twins = tuple(checks.values())
+    shown = {one.study_id for row in rows for one in row.ours}
+    twins = tuple(t for t in checks.values() if field in (None, t.task.partition("/")[0]) or t.study_id in shown)
     links = tuple(link for f in found for link in _links(f))
     return Atlas(field or "every field", tuple(rows), twins, tuple(f.file for f in found), tuple(notes), links)
 

@@ -23,8 +23,9 @@ from isoloss.algorithms import algorithm
 from isoloss.algorithms.cost import linear
 from isoloss.algorithms.vision.augment import random_views
 from isoloss.algorithms.vision.base import UPDATE_FLOPS
-from isoloss.algorithms.vision.cnn import CNN, SMOKE
+from isoloss.algorithms.vision.cnn import SMOKE
 from isoloss.algorithms.vision.cost import pointwise
+from isoloss.algorithms.vision.fine_tuning import AdaptedCNN
 from isoloss.algorithms.vision.pretrained import Pretrained, Pretraining, without_labels
 from isoloss.training.formulas import NORMALISE_FLOPS_PER_ELEMENT
 from isoloss.training.gradient import Trainee
@@ -78,11 +79,13 @@ def contrast(z_nd: Tensor, temperature: float) -> Tensor:
     },
 )
 class SimCLR(Pretrained):
-    """Contrast first, then the `CNN` with labels from the encoder that it left."""
+    """Contrast first, then the `CNN` with labels from the encoder that it left: all of it, or a linear probe
+    (``adapt = "head"``), as `isoloss.algorithms.vision.fine_tuning` has it."""
 
-    supervised = CNN()
+    supervised = AdaptedCNN()
+    second_phase = Pretrained.second_phase | {"adapt", "rank"}
 
-    class Choices(Pretraining, CNN.Choices):
+    class Choices(Pretraining, AdaptedCNN.Choices):
         """`temperature`: tau of the loss."""
 
         temperature: float = Field(0.2, gt=0)
