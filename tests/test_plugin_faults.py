@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from isoloss.cli import app
 from isoloss.errors import IsolossError, StudyError, UnknownNameError
 from isoloss.planning.specs import planned
 from isoloss.verbs.studies import open_study
-from tests.conftest import TURNED_STUDY
+from tests.conftest import RIDGE_PLUGIN, TURNED_STUDY
 
 SOLVE = "        w = np.linalg.solve(x.T @ x + spec.choices["
 
@@ -165,3 +167,25 @@ def test_a_price_that_is_twice_the_counted_one_is_said_by_plan_and_run_on_a_ladd
     result, _ = api.report(study, ledger=str(tmp_path / "runs.sqlite"), out=tmp_path)
     (found,) = [d for d in result.diagnostics if d.code == "price-differs"]
     assert set(found.details["ratios"]) == {"turned"}
+
+
+@pytest.mark.parametrize("guard", ["", "if __name__ == '__main__':\n    "])
+def test_a_script_runs_a_study_with_or_without_a_guard(ridge, tmp_path, guard):
+    """A spawned worker that imported a script without one would run it anew, without end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import isoloss\n{guard}print(isoloss.run({str(ridge)!r}, ledger='l.sqlite', workers=2)[0].study)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert told.stdout.split() == ["ridge"]
+
+
+def test_what_a_script_registers_itself_is_refused_in_a_line(ridge, tmp_path):
+    script = tmp_path / "script.py"
+    ridge.write_text(ridge.read_text().replace('plugins = ["ridge.py"]\n', ""))
+    script.write_text(f"{RIDGE_PLUGIN}\nimport isoloss\nisoloss.run({str(ridge)!r}, ledger='l.sqlite')\n")
+    told = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "StudyError: algorithm 'test/ridge': is registered by the script itself" in told.stderr.splitlines()[-1]
+    assert "name that in `plugins`" in told.stderr.splitlines()[-1]

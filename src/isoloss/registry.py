@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 
 from isoloss.blame import blamed
 from isoloss.errors import MissingError, StudyError, UnknownNameError
+from isoloss.processes import MAIN
 from isoloss.runs import Card
 
 T = TypeVar("T")
@@ -91,8 +92,15 @@ class Registry(Generic[T]):
         return self._loaded[name]
 
     def code(self, name: str) -> str:
-        """Digest of the plug-in file that `name` came from; empty for built-ins and packages."""
+        """Digest of the plug-in file that `name` came from; empty for built-ins and packages.
+
+        Raises `StudyError` for what a script or notebook registered itself: another process could not load it, nor an
+        edit of it be told.
+        """
         module = getattr(self.get(name), "__module__", "")
+        if module == MAIN:
+            what = "is registered by the script itself, which the processes that train do not load"
+            raise StudyError(f"{self.kind} '{name}'", what, "put it in a file, and name that in `plugins` of the study")
         return _PLUGIN_DIGESTS.get(module, "")
 
 

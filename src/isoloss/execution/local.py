@@ -21,6 +21,7 @@ from isoloss.execution.engine import GRACE, Asked, Ended, EngineOptions, Job, lo
 from isoloss.execution.engines import engine
 from isoloss.execution.packing import free_memory, gigabytes, resident
 from isoloss.execution.worker import THREAD_VARIABLES, check_device, context, forget_checkpoint, prepare, work
+from isoloss.processes import alone
 from isoloss.runs import Outcome, RunSpec
 
 Future_ = Future[tuple[list[Outcome], dict[str, Any]]]
@@ -37,7 +38,8 @@ class _Worker:
             initializer=prepare,
             initargs=(os.getpid(), plugins, device, number),
         )
-        self._pool.submit(os.getpid)  # the pool starts a process only when there is something to do
+        with alone():
+            self._pool.submit(os.getpid)  # the pool starts a process only when there is something to do
         (self.process,) = getattr(self._pool, "_processes").values()  # noqa: B009 - no public name for it
 
     def begin(self, job: Job) -> Future_:

@@ -178,9 +178,13 @@ def context() -> Context:
 def forget_checkpoint(run_id: str) -> None:
     """Remove what a run left on this machine to go on from, and what an attempt that was killed left of it."""
     path = context().checkpoint(run_id)
-    for file in path.parent.glob(f"{run_id}.*") if path is not None else ():
-        with suppress(OSError):
-            file.unlink()
+    if path is None:
+        return
+    with suppress(OSError), os.scandir(path.parent) as files:
+        for file in files:
+            if file.name.startswith(f"{run_id}."):
+                with suppress(OSError):
+                    os.unlink(file)
 
 
 def environment() -> dict[str, Any]:

@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 
 from isoloss.errors import StudyError
+from isoloss.processes import alone
 from isoloss.registry import load_plugin, plugin_files
 from isoloss.runs import Context
 from isoloss.training.distributed.group import Group
@@ -129,7 +130,8 @@ class Crew:
         for rank in range(1, devices):
             here, there = context.Pipe()
             process = context.Process(target=_serve, args=(rank, devices, self.folder / "meet", there), daemon=True)
-            process.start()
+            with alone():
+                process.start()
             there.close()
             self.members.append((process, here))
         atexit.register(self.end)
