@@ -62,7 +62,7 @@ def contrast(z_nd: Tensor, temperature: float) -> Tensor:
 
 @algorithm(
     "vision/simclr",
-    version=1,
+    version=2,
     summary="the CNN's encoder pre-trained by contrast of two views, then trained with labels",
     year=2020,
     source="Chen, Kornblith, Norouzi & Hinton 2020, arXiv 2002.05709",
