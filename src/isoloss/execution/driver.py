@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from isoloss.study import Study
 ATTEMPTS = 3
 #: Jobs in hand for each worker at most, beyond the one that it has.
 AHEAD = 64
+#: Results that are there within `AT_ONCE` seconds lay ready; at most `LINGER` seconds are waited for more of them.
+AT_ONCE, LINGER = 0.001, 0.02
 
 
 class Observer:
@@ -132,11 +135,15 @@ def _round(
                 observer.waiting(len(open_ids))
                 engine.collect(0.5)
             continue
+        began = time.monotonic()
         back = engine.collect(1.0)
+        # where results lay ready this process is behind: it writes more of them at once, and has more in hand for it
+        behind = bool(back) and time.monotonic() - began < AT_ONCE
+        ahead = min(2 * ahead, AHEAD * engine.slots) if behind else max(1, ahead // 2)
+        while len(back) < min(ahead // 2, running) and (left := began + LINGER - time.monotonic()) > 0:
+            back += engine.collect(left)
         for line in engine.notices():
             observer.notice(line)
-        # workers that had nothing left to do while this process wrote need more in hand the next time
-        ahead = min(max(1, 2 * (len(back) - engine.slots)), AHEAD * engine.slots)
         running -= len(back)
         done: list[Ended] = []
         for job in back:
