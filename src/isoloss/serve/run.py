@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import multiprocessing
+import os
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -14,6 +15,7 @@ import uvicorn
 
 from isoloss.errors import IsolossError
 from isoloss.ledger.store import Ledger
+from isoloss.processes import alone
 from isoloss.serve.app import Server
 from isoloss.serve.build import Source, be_modest
 from isoloss.serve.guard import LOCAL, App, Guard
@@ -85,4 +87,7 @@ def serve(
 
 
 def _worker() -> Executor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), be_modest)
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), be_modest)
+    with alone():
+        pool.submit(os.getpid)  # a pool starts its process only when there is something to do
+    return pool
