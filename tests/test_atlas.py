@@ -354,3 +354,12 @@ def test_the_page_is_one_file_in_which_hostile_text_stays_text(tmp_path: Path) -
         assert tag not in ("link", "iframe", "object", "embed", "base", "img"), tag
         assert "src" not in attributes and not any(a.startswith("on") for a in attributes), attributes
     assert len(page.encode()) < 2e6
+
+
+def test_a_budget_at_which_nothing_is_known_is_told_where_something_is(tmp_path: Path) -> None:
+    words = ["atlas", "--results", str(ROOT / "results"), "--field", "vision", "--at", "300", "--out", str(tmp_path)]
+    said = " ".join(CliRunner().invoke(app, words).output.split())
+    assert "No gain is known at that budget of training compute; some are measured over labels," in said
+    assert said.split("--resource ")[1].startswith("labels ")
+    known = " ".join(CliRunner().invoke(app, [*words, "--resource", "labels"]).output.split())
+    assert known.startswith("At 300 labels, spent by each old algorithm:") and "No gain is known" not in known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -62,7 +63,9 @@ def print_standings(found: Atlas, console: Console) -> None:
     whose = {"old": "each old algorithm", "new": "each new algorithm"}.get(setting.reference, setting.reference)
     rows = [(r, r.standing) for r in found.rows if r.standing is not None]
     rows.sort(key=lambda pair: (pair[1].rank or len(rows) + REGIONS.index(pair[1].region), pair[0].name))
-    named = f"{words.amount(setting.budget, unit)} of {words.resource_title(setting.resource)}, spent by {whose}"
+    title = words.resource_title(setting.resource)
+    of = "" if title == unit else f" of {title}"
+    named = f"{words.amount(setting.budget, unit)}{of}, spent by {whose}"
     _say(console, f"At {words.plain(named)}:" if rows else f"At {words.plain(named)}, nothing is known.")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0), show_edge=False)
     for name in ("#", "innovation", "gain", "95%", "share", "known"):
@@ -78,6 +81,11 @@ def print_standings(found: Atlas, console: Console) -> None:
         table.add_row(*map(Text, cells))
     console.print(table, width=min(console.width, _WIDEST))
     _say(console, "A share is the gain's part of the sum of all logarithms above zero; single gains overlap.", "dim")
+    over = Counter(one.resource for row in found.rows for one in row.ours if one.resource != setting.resource)
+    if over and all(one.gain is None for _, one in rows):
+        others = [resource for resource, _ in over.most_common()]
+        said = f"No gain is known at that budget of {title}; some are measured over {', '.join(others)}: --resource "
+        _say(console, said + others[0])
 
 
 def _lines(row: Row, unit: str) -> list[list[str | Text]]:
