@@ -294,3 +294,11 @@ def test_import_writes_what_was_read(tmp_path):
     assert wrong.returncode == 2 and "neither .csv nor .parquet" in wrong.stderr
     line = command("gain", tmp_path / "out.csv", "-b", "adamw", "-c", "muon").stdout.splitlines()[0]
     assert line.startswith("Columns: arm=arm, resource=total_flops_profiler, quality=validation_loss, seed=seed")
+
+
+def test_half_of_a_utf_16_pair_is_kept_as_its_escape(tmp_path):
+    """JSON may hold it, no text can: found by the millionth spoilt input."""
+    path = tmp_path / "a.json"
+    path.write_text('[{"arm": "a\\ud83d", "\\ud83dloss": 1}, {"arm": "b", "\\ud83dloss": 2}]')
+    frame = read_frame(path)
+    assert frame["arm"].to_list() == ["a\\ud83d", "b"] and frame.columns[1] == "\\ud83dloss"

@@ -49,8 +49,25 @@ def _parsed(path: Path, text: str) -> pl.DataFrame:
 
 
 def frame_of(objects: Iterable[dict[str, Any]]) -> pl.DataFrame:
-    """A frame of flattened objects; a key that an object lacks is null there, mixed types become text."""
+    """A frame of flattened objects; a key that an object lacks is null there, mixed types become text.
+
+    Half of a UTF-16 pair, which JSON may hold and no text can, stays as its escape.
+
+    >>> frame_of([{"arm": chr(0xD83D)}])["arm"][0]
+    '\\\\ud83d'
+    """
     rows = [flatten(o) for o in objects]
+    try:
+        return _frame(rows)
+    except UnicodeEncodeError:
+        return _frame([{_text(key): _text(value) for key, value in row.items()} for row in rows])
+
+
+def _text(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return pl.DataFrame([_column(c, [row.get(c) for row in rows]) for c in columns])
 
