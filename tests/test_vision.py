@@ -260,6 +260,9 @@ def test_a_plug_in_of_one_file_is_trained_at_the_price_it_states():
     _, outcome, formula = smoke_run("mine/fixmatch", ("validation",))
     assert outcome.status == "finished" and outcome.qualities["validation"] < 0.3
     assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.01)
+    seen = tasks.get("vision/digits")().distinct(200, 500, 1)
+    assert outcome.resources["examples"].value == 4 * 64 * 60 and 500 < seen < 700
+    assert outcome.resources["unique_examples"].value == seen
 
 
 def test_the_algorithm_of_the_documentation_works_as_printed(tmp_path):

@@ -8,7 +8,8 @@ Three ways, interleaved, medians of their rates:
   ``torch.optim.AdamW``, ``zero_grad``, as PyTorch's tutorials have it;
 - *unstacked*: two processes of one thread, the trainer's own loop, a run at a time;
 - *ours*: two processes of one thread, what the planner chooses with ``numerics.compiled``: compiled stacks of as many
-  lanes as fit (`isoloss.training.gradient.STACK_FLOPS`); for language models from width 64 bfloat16 products too.
+  lanes as fit (`isoloss.training.gradient.STACK_FLOPS`); for language models from width 64 bfloat16 products too,
+  where this CPU has fast ones (`isoloss.training.precision.slow_bfloat16`).
 
 Compiling is not in the rates; its seconds are printed. The models: a perceptron 64-64-64-10 on batches of 64; a
 convolutional network of 8 and 16 channels on 28 x 28 images, batches of 32; the modern Transformer of
@@ -51,7 +52,7 @@ def build(model: str, seed: int, way: str) -> tuple[Any, float]:
     from isoloss.tasks import tasks
     from isoloss.training.gradient import Trainee
     from isoloss.training.optimizers.adam import FusedAdam
-    from isoloss.training.precision import products, within
+    from isoloss.training.precision import products, slow_bfloat16, within
 
     torch.manual_seed(seed)
     draws = torch.Generator().manual_seed(seed)
@@ -67,7 +68,7 @@ def build(model: str, seed: int, way: str) -> tuple[Any, float]:
             width=width, depth=max(width // 32, 1), context=64, batch_tokens=512, steps=10**9, schedule="constant"
         )
         trainee = algorithm.build(task, choices, seed)
-        if way == "ours" and width >= 64:
+        if way == "ours" and width >= 64 and slow_bfloat16() is None:
             trainee.loss = within(products({"dtype": "bfloat16"}), trainee.loss)
         return trainee, algorithm.train_flops(task, choices) / choices.steps
     net = perceptron() if model == "mlp" else convolutional()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 MAIN = "__main__"
 
@@ -23,3 +27,11 @@ def alone() -> Iterator[None]:
         yield
     finally:
         sys.modules[MAIN] = main
+
+
+def pool_of_one(initializer: Callable[..., Any], *arguments: Any) -> ProcessPoolExecutor:
+    """One process, started fresh (spawn) and at once, that begins with ``initializer(*arguments)``."""
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer, arguments)
+    with alone():
+        pool.submit(os.getpid)  # the pool starts a process only when there is something to do
+    return pool

@@ -2,7 +2,8 @@
 
 For every labelled image of a batch, `unlabelled_ratio` images without labels are drawn. Where the network's largest
 probability on one of them, as it is, reaches `threshold`, its class is the target of the network on a random view;
-other images count for nothing. Source: Sohn et al. 2020, arXiv 2001.07685, algorithm 1.
+other images count for nothing. Guesses are made as in evaluation, so that the running statistics of batch
+normalisation are those of labelled images and views alone. Source: Sohn et al. 2020, arXiv 2001.07685, algorithm 1.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from isoloss.algorithms import algorithm
+from isoloss.algorithms.innovation import innovation
 from isoloss.algorithms.vision.augment import random_views
 from isoloss.algorithms.vision.base import in_order, loss_flops
 from isoloss.algorithms.vision.cnn import CNN, SMOKE
@@ -19,7 +21,7 @@ from isoloss.algorithms.vision.cnn import CNN, SMOKE
 
 @algorithm(
     "mine/fixmatch",
-    version=1,
+    version=2,
     summary="the CNN with its own sure guesses as labels of random views (FixMatch)",
     year=2020,
     source="Sohn et al. 2020, arXiv 2001.07685",
@@ -43,13 +45,22 @@ class FixMatch(CNN):
 
         def loss(batch):
             x, y, plain, view = batch
+            model.eval()
             with torch.no_grad():
                 sure, guess = model(plain).softmax(1).max(1)
+            model.train()
             known, guessed = model(torch.cat([x, view])).split([len(x), len(view)])
             each = functional.cross_entropy(guessed, guess, reduction="none")
             return functional.cross_entropy(known, y) + (each * (sure >= choices.threshold)).mean()
 
-        return dataclasses.replace(trainee, loss=loss, batches=self.mixed(task, choices, seed, trainee.batches))
+        seen = task.distinct(choices.labels, choices.unlabelled, seed)
+        return dataclasses.replace(
+            trainee,
+            loss=loss,
+            batches=self.mixed(task, choices, seed, trainee.batches),
+            examples_per_step=choices.batch * (1 + choices.unlabelled_ratio),
+            sizes=trainee.sizes | {"unique_examples": seen},
+        )
 
     def mixed(self, task, choices, seed, batches):
         """Labelled batches, each with images without labels and a random view of each."""
@@ -64,3 +75,15 @@ class FixMatch(CNN):
         cost = self.cost(task, choices)
         extra = cost.forward + cost.training + loss_flops(task.classes) + 5 * task.classes
         return super().step_flops(task, choices) + choices.batch * choices.unlabelled_ratio * extra
+
+
+innovation(
+    "fixmatch",
+    field="vision",
+    title="FixMatch",
+    year=2020,
+    source="Sohn et al. 2020, arXiv 2001.07685",
+    old={"algorithm": "vision/cnn", "augment": "crop"},
+    new={"algorithm": "mine/fixmatch", "augment": "crop"},
+    claim="CIFAR-10: 5.1% error with 250 labels, where MixMatch has 11.1%",
+)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
@@ -21,7 +20,7 @@ from isoloss.execution.engine import GRACE, Asked, Ended, EngineOptions, Job, lo
 from isoloss.execution.engines import engine
 from isoloss.execution.packing import free_memory, gigabytes, resident
 from isoloss.execution.worker import THREAD_VARIABLES, check_device, context, forget_checkpoint, prepare, work
-from isoloss.processes import alone
+from isoloss.processes import pool_of_one
 from isoloss.runs import Outcome, RunSpec
 
 Future_ = Future[tuple[list[Outcome], dict[str, Any]]]
@@ -32,14 +31,7 @@ class _Worker:
 
     def __init__(self, number: int, device: str, plugins: tuple[Path, ...]) -> None:
         self.job: Job | None = None
-        self._pool = ProcessPoolExecutor(
-            1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=prepare,
-            initargs=(os.getpid(), plugins, device, number),
-        )
-        with alone():
-            self._pool.submit(os.getpid)  # the pool starts a process only when there is something to do
+        self._pool = pool_of_one(prepare, os.getpid(), plugins, device, number)
         (self.process,) = getattr(self._pool, "_processes").values()  # noqa: B009 - no public name for it
 
     def begin(self, job: Job) -> Future_:

@@ -158,7 +158,8 @@ def _alike(*texts: pl.Series) -> tuple[list[int], NDArray[np.int64]]:
     """Of the different rows of `texts`, where each is first; and of every row, which of them it is."""
     number = np.zeros(len(texts[0]), dtype=np.int64)
     for text in texts:
-        part = text.fill_null("").cast(pl.Enum(text.fill_null("").unique())).to_physical()
+        filled = text.fill_null("")
+        part = filled.cast(pl.Enum(filled.unique())).to_physical()
         number = number * (len(text) + 1) + part.to_numpy()
     _, first, which = np.unique(number, return_index=True, return_inverse=True)
     return first.tolist(), which

@@ -18,7 +18,7 @@ from isoloss.report.words import duration, number, times
 if TYPE_CHECKING:  # `status` waits for no statistics
     from isoloss.planning.price import PlanSummary
 
-WHOLE = 10**9  # lines of a terminal that scrolls
+WHOLE = 10**9  # lines of a terminal that scrolls, columns of one that holds any table
 WIDE_LIST = 120  # columns of a terminal that has room for sources
 
 

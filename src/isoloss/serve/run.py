@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import multiprocessing
-import os
 import socket
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 
 import uvicorn
 
 from isoloss.errors import IsolossError
 from isoloss.ledger.store import Ledger
-from isoloss.processes import alone
+from isoloss.processes import pool_of_one
 from isoloss.serve.app import Server
 from isoloss.serve.build import Source, be_modest
 from isoloss.serve.guard import LOCAL, App, Guard
@@ -87,7 +85,4 @@ def serve(
 
 
 def _worker() -> Executor:
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), be_modest)
-    with alone():
-        pool.submit(os.getpid)  # a pool starts its process only when there is something to do
-    return pool
+    return pool_of_one(be_modest)

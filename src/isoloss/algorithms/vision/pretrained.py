@@ -74,7 +74,7 @@ def without_labels(
         schedule=functools.partial(cosine, final=0.0),
         steps=choices.pretrain_steps,
         examples_per_step=choices.pretrain_batch,
-        sizes={"unique_examples": choices.unlabelled},
+        sizes={"unique_examples": float(task.distinct(choices.labels, choices.unlabelled, seed))},
     )
 
 

@@ -81,14 +81,16 @@ class ImageTask(Task):
         order within each round), so that as many labels as classes hold each class once. Raises `ValueError` beyond
         the pool.
         """
-        _, labels = self.stored("train")
-        places = deal(labels, seed)[: self._within(size)]
+        places, labels = self._labelled(size, seed), self.stored("train")[1]
         return self.training(places), labels[places]
 
     def unlabelled(self, size: int, seed: int) -> Images:
         """`size` training images drawn without looking at labels, nested in `size`; no image of another split."""
-        order = np.random.default_rng([seed, 1]).permutation(self.pool)
-        return self.training(order[: self._within(size)])
+        return self.training(self._drawn(size, seed))
+
+    def distinct(self, labelled: int, unlabelled: int, seed: int) -> int:
+        """Different images of `subset` and `unlabelled` together, which are drawn apart."""
+        return len(np.union1d(self._labelled(labelled, seed), self._drawn(unlabelled, seed)))
 
     def training(self, places: NDArray[np.int64]) -> Images:
         """The training images at `places`, as networks see them."""
@@ -98,6 +100,12 @@ class ImageTask(Task):
         """All images of `split` and their labels, as quality is measured on them."""
         greys, labels = self.stored(split)
         return self._seen(greys), labels
+
+    def _labelled(self, size: int, seed: int) -> NDArray[np.int64]:
+        return deal(self.stored("train")[1], seed)[: self._within(size)]
+
+    def _drawn(self, size: int, seed: int) -> NDArray[np.int64]:
+        return np.random.default_rng([seed, 1]).permutation(self.pool)[: self._within(size)]
 
     def _seen(self, greys: Greys) -> Images:
         return (greys / self.white).astype(np.float32)
