@@ -144,7 +144,7 @@ def test_every_built_in_innovation_applies_somewhere_both_ways():
 
 
 def test_a_comparison_must_differ_in_the_innovation_that_it_names(tmp_path):
-    with pytest.raises(StudyError, match=r"comparisons\[0\].innovation: 'sparse' has sparse"):
+    with pytest.raises(StudyError, match=r"comparisons\[0\].innovation: innovation 'sparse' has sparse"):
         candidate(opened(tmp_path, 'algorithm = "test/lasso"\nwithout = ["sparse"]', 'innovation = "sparse"'))
 
 

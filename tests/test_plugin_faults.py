@@ -14,6 +14,7 @@ from isoloss import api
 from isoloss.cli import app
 from isoloss.errors import IsolossError, StudyError, UnknownNameError
 from isoloss.planning.specs import planned
+from isoloss.registry import load_plugin
 from isoloss.verbs.studies import open_study
 from tests.conftest import RIDGE_PLUGIN, TURNED_STUDY
 
@@ -61,6 +62,40 @@ def test_a_plug_in_that_crashes_while_planned_or_timed_is_one_line(ridge, old, n
     with pytest.raises(StudyError, match=rf"\(ridge\.py:{line}\)") as told:
         api.plan(ridge)
     assert str(told.value).startswith(str(ridge)) and "\n" not in str(told.value)
+
+
+def test_a_price_that_is_nothing_names_the_file_though_no_line_of_it_fails(ridge):
+    spoil(ridge, "        return 1e4", "        return None")
+    with pytest.raises(StudyError, match=r"training FLOPs can't be worked out.*step_flops in ridge\.py"):
+        api.plan(ridge, timing=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("class Own(Classifier):\n    pass", "Own has no encoder(), encoding(), features()"),
+        ("class Own(CNN):\n    class Choices:\n        alpha = 1", "derive it: class Choices(CNN.Choices)"),
+        ("class Own:\n    pass", "Own is no Algorithm; derive it: class Own(...)"),
+    ],
+)
+def test_a_class_that_can_not_be_used_is_refused_where_it_is_registered(tmp_path, body, told):
+    path = tmp_path / "own.py"
+    card = 'version=1, summary="s", year=2026, source="mine"'
+    path.write_text(
+        "from isoloss.algorithms import algorithm\nfrom isoloss.algorithms.vision.cnn import CNN, Classifier\n"
+        f'@algorithm("mine/own", {card})\n{body}\n'
+    )
+    with pytest.raises(StudyError, match=re.escape(told)) as error:
+        load_plugin(path)
+    assert "own.py:3" in str(error.value)
+
+
+def test_a_plan_says_which_side_of_a_comparison_has_fewer_trials(ridge):
+    assert api.plan(ridge, timing=False).cautions == ()
+    own, again = ridge.read_text().split("[arms.ridge-again]")
+    ridge.write_text(own + "[arms.ridge-again]" + again.replace("points = 3", "points = 5"))
+    (said,) = api.plan(ridge, timing=False).cautions
+    assert said.startswith("Tuned unequally: ridge-again by 5 trials a rung, ridge by 3;")
 
 
 def test_an_arm_whose_trials_all_crash_is_not_reported_while_the_others_are(ridge, tmp_path):

@@ -87,14 +87,10 @@ def _tuning(study: Study, trials: Sequence[Trial], carried: Sequence[Carried]) -
     tried = {name: [len(axis.grid()) for axis in arm.sweep.values()] for name, arm in study.arms.items()}
     untuned = [a for a in study.arms if max(tried[a], default=1) == 1 and a in judged]
     if untuned:
-        found.append(
-            Diagnostic(
-                "untuned-arm",
-                "warning",
-                f"Not tuned at all: {', '.join(untuned)}. An untuned baseline makes any candidate look good.",
-                {"arms": untuned},
-            )
-        )
+        base = {c.baseline for c in study.comparisons} & set(untuned)
+        why = "An untuned baseline makes any candidate look good." if base else "A tuned one might do better."
+        message = f"Not tuned at all: {', '.join(untuned)}. {why}"
+        found.append(Diagnostic("untuned-arm", "warning", message, {"arms": untuned}))
     for arm in tuned(study):
         far = [c for c in carried if c.arm == arm and _missed(study, trials, c)]
         if far:

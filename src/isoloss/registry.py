@@ -26,8 +26,8 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """A family of interchangeable parts behind one protocol, found by name."""
 
-    def __init__(self, kind: str, builtin: Mapping[str, str], group: str) -> None:
-        self.kind, self.builtin, self.group = kind, dict(builtin), group
+    def __init__(self, kind: str, builtin: Mapping[str, str], group: str, base: type | None = None) -> None:
+        self.kind, self.builtin, self.group, self.base = kind, dict(builtin), group, base
         self._loaded: dict[str, type[T]] = {}
 
     def register(
@@ -41,9 +41,13 @@ class Registry(Generic[T]):
         claim: str = "",
         smoke: Mapping[str, object] | None = None,
     ) -> Callable[[type[T]], type[T]]:
-        """Class decorator: gives the class its `card` and files it under `name`."""
+        """Class decorator: gives the class its `card` and files it under `name`.
+
+        Raises `StudyError` for a class that could not be used: one of another kind, or with methods left to write.
+        """
 
         def file(cls: type[T]) -> type[T]:
+            self._check(name, cls)
             inherited = getattr(cls, "card", None)
             cls.card = Card(  # type: ignore[attr-defined]
                 name, version, summary, year, source, claim, smoke or getattr(inherited, "smoke", {})
@@ -60,6 +64,20 @@ class Registry(Generic[T]):
                 f"{self.kind} '{name}'", "is already the name of a built-in one", "give yours another name"
             )
         filed(getattr(cls, "__module__", ""), lambda: self._loaded.update({name: cls}))
+
+    def _check(self, name: str, cls: type[T]) -> None:
+        where, called = f"{self.kind} '{name}'", getattr(cls, "__name__", "")
+        if self.base is not None and not (isinstance(cls, type) and issubclass(cls, self.base)):
+            own = f"class {called}(...) of one that is there, or of {self.base.__name__}"
+            raise StudyError(where, f"{called} is no {self.base.__name__}", f"derive it: {own}")
+        lacking = sorted(getattr(cls, "__abstractmethods__", ()))
+        if lacking:
+            raise StudyError(where, f"{called} has no {', '.join(f'{m}()' for m in lacking)}", "write what is lacking")
+        for choices in ("Choices", "Options"):
+            held = getattr(cls, choices, None)
+            if held is not None and not hasattr(held, "model_fields"):
+                what = f"{called}.{choices} is a class of its own"
+                raise StudyError(where, what, f"derive it: class {choices}({cls.__mro__[1].__name__}.{choices})")
 
     def from_module(self, module: str) -> list[str]:
         """Names of what the module called `module` registered, sorted."""

@@ -36,7 +36,7 @@ BUILTIN = {
     "systems/transformer": "isoloss.algorithms.systems.transformer",
 }
 
-algorithms: Registry[Algorithm] = Registry("algorithm", BUILTIN, "isoloss.algorithms")
+algorithms: Registry[Algorithm] = Registry("algorithm", BUILTIN, "isoloss.algorithms", Algorithm)
 algorithm = algorithms.register
 
 __all__ = ["Algorithm", "Rung", "algorithm", "algorithms"]

@@ -101,6 +101,18 @@ def price_caution(arm: str, ratio: float) -> str:
     )
 
 
+def unequal_cautions(study: Study) -> list[str]:
+    """Comparisons whose sides are tuned by unequal numbers of trials a rung."""
+    tried = {name: len(grid(study, name)) for name in study.arms}
+    pairs = [(c.baseline, c.candidate) for c in study.comparisons if c.mode != "exact"]
+    return [
+        f"Tuned unequally: {candidate} by {tried[candidate]} trials a rung, {baseline} by {tried[baseline]}; the gain "
+        f"may be one of tuning. [tuning] gives seeds and budget, each arm's own `sweep` its trials."
+        for baseline, candidate in dict.fromkeys(pairs)
+        if tried[baseline] != tried[candidate]
+    ]
+
+
 def summarise(
     study: Study,
     table: RunTable,
@@ -130,7 +142,11 @@ def summarise(
         minutes=None if total is None else total / workers / 60,
         smallest_gain=smallest,
         smallest_gain_from=source,
-        cautions=(*limits(study), *(price_caution(arm, ratio) for arm, ratio in ratios.items() if is_off(ratio))),
+        cautions=(
+            *limits(study),
+            *unequal_cautions(study),
+            *(price_caution(arm, ratio) for arm, ratio in ratios.items() if is_off(ratio)),
+        ),
     )
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import sys
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from isoloss.algorithms import Rung, algorithms
+from isoloss.algorithms import Algorithm, Rung, algorithms
 from isoloss.algorithms.innovation import change, innovations
-from isoloss.errors import StudyError
+from isoloss.blame import line_of
+from isoloss.errors import IsolossError, StudyError
 from isoloss.planning.plan import PlannedRun
 from isoloss.registry import loaded
 from isoloss.runs import Drop, Purpose, RunSpec, StepRule
@@ -70,7 +73,22 @@ def planned(study: Study, arm: str, rung: float, values: Values, seed: int, purp
         code=_code(algorithms.code(name), tasks.code(study.task.name), algorithm.code(choices)),
         drop=_drop(study, arm, rung, values, seed) if purpose == "tune" else None,
     )
-    return PlannedRun(spec, arm, rung, purpose, algorithm.train_flops(task, choices))
+    return PlannedRun(spec, arm, rung, purpose, _price(name, algorithm, task, choices))
+
+
+def _price(name: str, algorithm: Algorithm, task: Task, choices: Any) -> float:
+    """Training FLOPs by the algorithm's formula. Raises `StudyError` where a plug-in's can't be used: the line that
+    fails may be one of this package."""
+    try:
+        return float(algorithm.train_flops(task, choices))
+    except Exception as error:
+        if isinstance(error, IsolossError) or not algorithms.code(name):
+            raise
+        file = Path(str(sys.modules[type(algorithm).__module__].__file__))
+        if line_of(error, [file]):
+            raise
+        what = f"its training FLOPs can't be worked out ({type(error).__name__}: {error})"
+        raise StudyError(f"algorithm '{name}'", what, f"mend train_flops or step_flops in {file.name}") from error
 
 
 def middle(study: Study, arm: str) -> Values:
@@ -127,12 +145,14 @@ def check_innovations(study: Study) -> None:
             choices = _choices(name, fixed, f"study '{study.name}': arms.{arm}")
             held = {**choices.model_dump(), "algorithm": name}
             for key, value in wanted.items():
-                if key not in study.arms[arm].sweep and held.get(key) != value:
-                    raise StudyError(
-                        f"study '{study.name}': comparisons[{i}].innovation",
-                        f"'{entry.name}' has {key} = {value!r} as its {which} choice, '{arm}' has {held.get(key)!r}",
-                        "name another innovation or other arms",
-                    )
+                if key in study.arms[arm].sweep or held.get(key) == value:
+                    continue
+                where, own = f"study '{study.name}': comparisons[{i}].innovation", f"innovation '{entry.name}'"
+                if key not in held:
+                    what = f"{own} has {key} = {value!r} as its {which} choice, which '{name}' does not have"
+                    raise StudyError(where, what, f"'{name}' has: {', '.join(choices.model_dump())}")
+                what = f"{own} has {key} = {value!r} as its {which} choice, arms.{arm} has {held[key]!r}"
+                raise StudyError(where, what, f"set it to {value!r} there, or name another innovation or other arms")
 
 
 def _code(*digests: str) -> str:
