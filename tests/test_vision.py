@@ -275,6 +275,30 @@ def test_the_algorithm_of_the_documentation_works_as_printed(tmp_path):
     assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.01)
 
 
+def test_another_training_works_as_the_documentation_prints_it(tmp_path):
+    text = (ROOT / "docs" / "vision.md").read_text(encoding="utf-8")
+    path = tmp_path / "smoothed.py"
+    path.write_text(text.split("`smoothed.py`:\n\n```python\n")[1].split("```")[0], encoding="utf-8")
+    load_plugin(path)
+    _, outcome, formula = smoke_run("mine/smoothed", ("validation",))
+    assert outcome.qualities["validation"] < 0.3
+    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.01)
+
+
+def test_the_algorithm_without_gradients_works_as_printed(tmp_path):
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    path = tmp_path / "knn.py"
+    path.write_text(text.split("`knn.py`, whole")[1].split("```python\n")[1].split("```")[0], encoding="utf-8")
+    load_plugin(path)
+    spec, outcome, formula = smoke_run("mine/knn", ("validation", "test"))
+    assert outcome.status == "finished" and set(outcome.qualities) == {"validation", "test"}
+    assert outcome.qualities["validation"] < 0.1
+    assert outcome.resources["train_flops"].value == formula and outcome.resources["labels"].value == 100
+    assert spec.choices == {"k": 3, "labels": 100}
+    with pytest.raises(StudyError, match="no 30 neighbours at 20 labels"):
+        smoke_run("mine/knn", (), {"k": 30}, 20)
+
+
 def test_the_time_of_a_pre_trained_run_is_estimated_without_its_whole_pre_training():
     study, _ = read_study(ROOT / "studies" / "vision" / "fixmatch.toml")
     algorithm = "vision/simclr"
