@@ -28,7 +28,7 @@ from isoloss.evidence.cards import Card, FiledCard, checked, of_innovation, read
 from isoloss.evidence.claims import TRENDS, claims
 from isoloss.gains.analysis import StudyResult
 from isoloss.ledger.external import read_frame
-from isoloss.report.atlas import measured_gain, print_atlas
+from isoloss.report.atlas import measured_gain, print_atlas, scale, verdict
 from isoloss.report.atlas_page import render_atlas_page
 from isoloss.report.card import card, write_card
 from isoloss.report.figures.atlas import drawn, figure_atlas
@@ -319,6 +319,18 @@ def test_the_table_fits_a_terminal(results: Path) -> None:
             line = next(x for x in lines if x.startswith("transformer "))
             assert measured_gain(found.rows[0].ours[0]) in line and "language" in line
             assert sum("not measured" in x for x in lines) == len([r for r in found.rows if r.registered]) - 2
+
+
+def test_at_80_columns_no_name_and_no_trend_is_broken() -> None:
+    found = atlas("vision", results=ROOT / "results")
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_atlas(found, console)
+    shown = console.export_text().split("A/A in")[0].split()
+    assert {row.name for row in found.rows} <= set(shown)
+    for row in found.rows:
+        for one in row.ours:
+            assert set(verdict(one).split()) <= set(shown), verdict(one)
+            assert set(scale(one).split()) <= set(shown), scale(one)
 
 
 def test_the_command_prints_and_writes(results: Path, tmp_path: Path) -> None:

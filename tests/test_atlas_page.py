@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from isoloss.cli import app
 from isoloss.report import words
 from isoloss.verbs.atlas import Atlas, atlas, atlas_page, stand
 from isoloss.verbs.origin import origin, origin_page
@@ -97,9 +102,33 @@ def test_the_slider_is_moved_by_keys_and_says_what_it_is_at(browser: Any, pages:
             page.keyboard.press("ArrowRight")
         until(page, f"document.querySelector('[name=budget]').getAttribute('aria-valuetext') !== {json.dumps(before)}")
         assert "FLOP" in slider.get_attribute("aria-valuetext")
-        assert page.locator("#command").text_content().startswith("isoloss atlas --at ")
+        assert page.locator("#command").text_content().startswith("isoloss atlas --field all --results ")
         page.locator("#headlines").click()
         assert slider.get_attribute("aria-valuetext") == before
+
+
+def test_the_command_on_a_page_answers_what_the_page_shows(browser: Any, tmp_path: Path) -> None:
+    cards, out = tmp_path / "my cards", tmp_path / "out"
+    for name in ("simclr", "vit", "vit-compute"):
+        (cards / name).mkdir(parents=True)
+        copy(ROOT / "results" / name / "card.json", cards / name)
+    page_at = atlas_page(atlas("vision", results=cards), out)
+    with shown(browser, page_at, drawn=False) as page:
+        until(page, "document.body.dataset.ready === 'atlas'")
+        assert "labels" in page.locator("#moving").text_content()
+        assert "labels of labels" not in page.locator("#moving").text_content()
+        assert "These figures are of labels" in page.locator("#spread").text_content()
+        command, first = page.locator("#command").text_content(), page.locator("noscript").first.text_content()
+        told = numbers(page)
+    assert command.split(" --at ")[0] in html.unescape(first) and "--resource labels" in command
+    answer = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])
+    assert answer.exit_code == 0, answer.output
+    held = [(r["name"], r["standing"]) for r in json.loads(answer.output)["rows"] if r["standing"]]
+    assert any(one["rank"] for _, one in held)
+    for name, one in held:
+        assert told[name][0] == str(one["rank"] or "")
+        if one["gain"] is not None:
+            assert told[name][1].startswith(words.times(one["gain"]) + " ")
 
 
 def test_rows_are_sorted_and_filtered(browser: Any, pages: dict[str, Path], found: Atlas) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from isoloss.algorithms import algorithms
 from isoloss.errors import IsolossError
-from tests.conftest import ROOT
+from tests.conftest import RIDGE_PLUGIN, ROOT
 from tests.test_ledger import CSV
 
 
@@ -131,6 +132,19 @@ def test_every_verb_explains_itself():
 def test_list_names_what_there_is(kind):
     rows = json.loads(isoloss("list", kind, "--json", cwd=ROOT).stdout)
     assert rows and all(r["name"] for r in rows)
+
+
+def test_list_names_the_choices_of_an_algorithm(tmp_path):
+    rows = {r["name"]: r for r in json.loads(isoloss("list", "choices", "language/lstm", "--json", cwd=ROOT).stdout)}
+    assert set(rows) == set(algorithms.get("language/lstm").Choices.model_fields)
+    assert rows["steps"] == {"name": "steps", "type": "int | none", "default": None, "constraint": ">= 1"}
+    assert rows["dropout"] == {"name": "dropout", "type": "float", "default": 0.0, "constraint": ">= 0, < 1"}
+    assert rows["parametrisation"]["type"] == '"standard"' and rows["betas"]["default"] == [0.9, 0.99]
+    (tmp_path / "ridge.py").write_text(RIDGE_PLUGIN)
+    shown = isoloss("list", "choices", "test/ridge", "--plugin", "ridge.py", cwd=tmp_path)
+    assert "penalty" in shown.stdout and shown.returncode == 0, shown.stderr
+    said = isoloss("list", "choices", "language/lstn", cwd=ROOT).stderr
+    assert "list choices: unknown algorithm 'language/lstn'; did you mean language/lstm" in said
 
 
 def test_shell_completion_can_be_shown():

@@ -240,6 +240,17 @@ def test_rows_keep_their_number_in_the_file_when_narrowed(tmp_path, cell):
     assert "loss: row 24:" in said and "is no quality" in said and "--where 'loss=*'" in said
 
 
+def test_tuning_runs_of_a_table_of_this_package_are_left_out_by_their_purpose(tmp_path):
+    reported = runs().with_columns(purpose=pl.lit("report"))
+    tuned = reported.with_columns(purpose=pl.lit("tune"), loss=pl.lit(None, pl.Float64))
+    path = save(pl.concat([tuned, reported]), tmp_path)
+    said = refusal(path)
+    assert "loss: row 1: an empty cell is no quality; leave tuning runs out: --where purpose=report" in said
+    assert gain_at(path, where=["purpose=report"]) == gain_at(save(runs(), tmp_path, "clean.csv"))
+    unfinished = reported.with_columns(loss=pl.when(pl.int_range(pl.len()) == 4).then(None).otherwise("loss"))
+    assert "--where 'loss=*'" in refusal(save(pl.concat([unfinished, tuned]), tmp_path), where=["purpose=report"])
+
+
 def test_rows_without_a_quality_can_be_left_out_on_purpose(tmp_path):
     frame = runs()
     path = save(pl.concat([frame, frame.head(1).with_columns(seed=pl.lit(9, pl.Int64), loss=None)]), tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isoloss import api
+from isoloss.algorithms import algorithms
 from isoloss.algorithms.innovation import applies_to, change, innovation, innovations
 from isoloss.diagnosis import diagnose
 from isoloss.errors import StudyError, UnknownNameError
@@ -151,3 +152,19 @@ def test_a_comparison_must_differ_in_the_innovation_that_it_names(tmp_path):
 def test_an_innovation_can_not_be_both_in_and_out(tmp_path):
     with pytest.raises(StudyError, match="both taken in and left out"):
         candidate(opened(tmp_path, 'algorithm = "test/lasso"\ninnovations = ["sparse"]\nwithout = ["sparse"]'))
+
+
+def test_a_slip_of_the_pen_is_no_new_field():
+    changes = {"title": "t", "year": 2026, "source": "these tests 2026", "old": {"a": 1}, "new": {"a": 2}}
+    for fields in ({"field": "vison"}, {"field": "geometry", "also": ["vison"]}):
+        with pytest.raises(UnknownNameError, match=r"unknown field 'vison'; did you mean vision\?"):
+            innovation("slipped", **fields, **changes)
+    assert "slipped" not in innovations.names()
+    algorithms.file("visions/mine", type("Mine", (), {}))  # a new field, told by an algorithm of its own
+    try:
+        assert innovation("new-field", field="visions", **changes).field == "visions"
+        assert innovation("newer-field", field="robotics", **changes).field == "robotics"
+    finally:
+        algorithms._loaded.pop("visions/mine")
+        for name in ("new-field", "newer-field"):
+            innovations._filed.pop(name)

@@ -54,6 +54,7 @@ def test_every_study_that_ships_is_valid_and_says_command_cost_and_expectation(p
         ("seed_block = 1", "twin = 'ridge-again'", ("'ridge-again'", "is a twin itself")),
         ("seed_block = 1", "twin = [1]", ("ridge-again.twin", "is not an arm")),
         ("question =", "question", ("not valid TOML", "line 3")),
+        ("seeds = 1", "seedz = 1\nx = 1", ("unknown key (and 1 more fault);",)),
         ("[task]\nname", "[task]\nnom", ("task.nom", "did you mean name?")),
         ("[task]\nname", f"[task]\n{'.'.join('a' * 20_000)} = 1\nname", ("key of more than 100 parts", "line")),
         ("seed_block = 1", f"settings = {{ x = {'[' * 300}{']' * 300} }}", ("can't be kept", "nested too deeply")),
@@ -101,6 +102,12 @@ def test_a_plugins_names_mean_what_the_file_that_a_study_names_says(ridge):
 def test_a_broken_plugin_is_one_line(ridge):
     (ridge.parent / "ridge.py").write_text("1 / 0")
     with pytest.raises(StudyError, match=r"ridge\.py: plug-in failed to import: ZeroDivisionError"):
+        api.open_study(ridge)
+
+
+def test_a_plugins_bad_syntax_is_placed_once(ridge):
+    (ridge.parent / "ridge.py").write_text("x = 1\ny = = 2")
+    with pytest.raises(StudyError, match=r"SyntaxError: invalid syntax \(ridge\.py, line 2\); mend the file$"):
         api.open_study(ridge)
 
 

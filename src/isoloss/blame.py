@@ -21,7 +21,9 @@ def blamed(error: BaseException, plugins: Iterable[Path], module: str = "") -> s
     last = [f"{path.name}:{line}" for path, line in frames]
     file = getattr(sys.modules.get(module), "__file__", None)
     builder = f"built in {Path(file).name}, met at " if file and Path(file).resolve() in _resolved(plugins) else ""
-    place = line_of(error, plugins) or builder + next(iter(ours or last), "")
+    place = line_of(error, plugins)
+    if not place and not isinstance(error, SyntaxError):  # the message on bad syntax names file and line itself
+        place = builder + next(iter(ours or last), "")
     return " ".join(f"{type(error).__name__}: {error}{f' ({place})' if place else ''}".split())
 
 

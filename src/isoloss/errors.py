@@ -98,6 +98,15 @@ class StudyError(IsolossError):
     """A study file that can't be read or asks for something impossible."""
 
 
+def and_more(faults: int) -> str:
+    """What follows the first of so many faults, the only one that a line has room for.
+
+    >>> and_more(1), and_more(2), and_more(3)
+    ('', ' (and 1 more fault)', ' (and 2 more faults)')
+    """
+    return "" if faults < 2 else f" (and {faults - 1} more fault{'s' if faults > 2 else ''})"
+
+
 class TableError(IsolossError):
     """A run table (CSV, Parquet, ledger) that can't be read or can't support what was asked of it."""
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from isoloss.errors import StudyError, UnknownNameError, printable
+from isoloss.errors import StudyError, UnknownNameError, and_more, printable
 from isoloss.runs import RESOURCES
 
 Number = int | float
@@ -480,7 +480,7 @@ def _first_fault(path: object, data: dict[str, Any], error: ValidationError) -> 
     faults.sort(key=lambda f: f["type"] != "extra_forbidden")  # a misspelt key explains a missing one
     fault = faults[0]
     field = ".".join(str(part) for part in fault["loc"]) or "study"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    more = and_more(len(faults))
     if fault["type"] == "extra_forbidden":
         known = _fields_at(fault["loc"][:-1])
         near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.4)

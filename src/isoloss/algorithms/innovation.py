@@ -6,6 +6,7 @@ of this package stand in one module a field; a plug-in file adds its own with on
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -108,9 +109,14 @@ def innovation(
     """File a named change of choices and return it.
 
     Raises `StudyError` where `old` and `new` do not name the same choices (unless both name an ``algorithm``) or change
-    nothing, and where the name is a built-in innovation's.
+    nothing, and where the name is a built-in innovation's; `UnknownNameError` for a field that is nearly one of this
+    package's and that no algorithm has: it would be missing from that field's atlas.
     """
     where = f"innovation '{name}'"
+    for given in (field, *also):
+        near = _slip(given)
+        if near:
+            raise UnknownNameError(where, "field", given, [near])
     odd = sorted(set(old) ^ set(new))
     if not new or (odd and not ("algorithm" in old and "algorithm" in new)):
         what = f"`old` and `new` must name the same choices (apart: {', '.join(odd) or 'none named'})"
@@ -122,6 +128,15 @@ def innovation(
     )
     innovations.file(entry, sys._getframe(1).f_globals.get("__name__", ""))
     return entry
+
+
+def _slip(field: str) -> str:
+    """The field of this package that `field` is probably meant to be; empty where it is one, or a new one."""
+    from isoloss.algorithms import algorithms
+
+    known = {name.partition("/")[0] for name in algorithms.builtin}
+    near = [] if field in known else difflib.get_close_matches(field, known, n=1, cutoff=0.8)
+    return near[0] if near and not any(name.startswith(f"{field}/") for name in algorithms.names()) else ""
 
 
 def change(algorithm: str, taken: Sequence[str], left_out: Sequence[str], where: str) -> tuple[str, dict[str, Any]]:

@@ -68,6 +68,7 @@ class Kind(StrEnum):
     """What can be listed."""
 
     algorithms = "algorithms"
+    choices = "choices"
     tasks = "tasks"
     laws = "laws"
     resources = "resources"

@@ -107,11 +107,23 @@ def report(
 @app.command("list")
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.algorithms,
+    name: Annotated[str, typer.Argument(help="Of choices: the algorithm that has them.", show_default=False)] = "",
+    plugin: Annotated[
+        list[Path] | None, typer.Option("--plugin", help="A plug-in file whose names to list too (repeatable).")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List what can be named: algorithms, tasks, laws, resources, studies, engines; or the evidence that ships."""
+    """List what can be named: algorithms and the choices of one, tasks, laws, resources, studies, engines; or the
+    evidence that ships.
+
+    Examples:
+
+        isoloss list tasks
+
+        isoloss list choices vision/cnn
+    """
     from isoloss import api
     from isoloss.report.plans import print_list
 
-    rows = api.known(kind.value)
+    rows = api.known(kind.value, name, plugin or ())
     print_json(rows) if as_json else print_list(rows, screen())

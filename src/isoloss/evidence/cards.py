@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from isoloss.errors import TableError
+from isoloss.errors import TableError, and_more
 from isoloss.gains.portable import Portable
 from isoloss.gains.result import Index, Level, Region, Severity, Trend
 
@@ -192,7 +192,7 @@ def checked(data: Any, where: object) -> Card:
     except ValidationError as error:
         faults = error.errors(include_url=False)
         fault = faults[0]
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        more = and_more(len(faults))
         field = ".".join(str(part) for part in fault["loc"])
         said = fault["msg"].removeprefix("Value error, ")
         what = "is missing" if fault["type"] == "missing" else said[0].lower() + said[1:]

@@ -200,6 +200,10 @@ def _amounts(table: ExternalRuns, best: float | None) -> tuple[NDArray[np.float6
     resource, quality = table.numbers("resource"), table.numbers("quality")
     _refuse(table, "resource", ~(np.isfinite(resource) & (resource > 0)), "is not a positive amount")
     remedy = f"drop an unfinished run (--where '{column}=*'), or write inf for a diverged one"
+    if "purpose" in table.frame.columns:  # a table of this package's own, in which tuning runs have no test quality
+        reported = (table.frame["purpose"].cast(pl.String) == "report").fill_null(False).to_numpy()
+        if not np.isnan(quality[reported]).all():
+            remedy = "leave tuning runs out: --where purpose=report" if np.isnan(quality[~reported]).any() else remedy
     _refuse(table, "quality", np.isnan(quality), "is no quality", remedy)
     if best is None and is_score(column):
         said = "looks like a score (better when higher), and a gain needs a loss or an error"

@@ -16,21 +16,23 @@ _WIDEST = 100
 _TONES = {"gain": "green", "loss": "red", "none": "", "unknown": "yellow"}
 UNMEASURED = "not measured"
 _NAME = 22  # columns of the longest name of an innovation that ships
-_ROOM = {7: 90, 6: 76, 4: 70}  # the terminal that a column needs, by its number
+_NARROW = 90  # below it a budget's unit and a verdict's trend stand on a line of their own
+_ROOM = {7: _NARROW, 6: _NARROW, 4: 80}  # the terminal that a column needs, by its number
 
 
 def print_atlas(found: Atlas, console: Console) -> None:
     """The table, what it rests on, and how to measure what is not measured; narrow terminals get fewer columns."""
     width = min(console.width, _WIDEST)
+    narrow = width < _NARROW
     units = {words.resource_unit(one.resource) for row in found.rows for one in row.ours}
     unit = units.pop() if len(units) == 1 else ""
     columns = {
-        "innovation": {"overflow": "fold", "min_width": min(width // 4, _NAME)},
+        "innovation": {"overflow": "fold", "min_width": 0 if narrow else _NAME},
         "claimed": {"justify": "right", "no_wrap": True},
         "later": {"justify": "right", "no_wrap": True},
         "ours (95%)": {"justify": "right", "no_wrap": True},
-        f"at ({unit})" if unit else "at": {"justify": "right"},
-        "verdict": {"overflow": "fold"},
+        f"at ({unit})" if unit else "at": {"justify": "right", "no_wrap": narrow},
+        "verdict": {"overflow": "fold", "no_wrap": narrow},
         "runs": {"justify": "right", "no_wrap": True},
         "study": {"overflow": "fold"},
     }  # fmt: skip
@@ -43,7 +45,7 @@ def print_atlas(found: Atlas, console: Console) -> None:
         if k in shown:
             table.add_column(name, **look)  # type: ignore[arg-type]
     for row in found.rows:
-        for cells in _lines(row, unit):
+        for cells in _lines(row, unit, narrow):
             table.add_row(*(cells[k] for k in shown))
     console.print(table, width=width)
     for twin in found.twins:
@@ -89,15 +91,18 @@ def print_standings(found: Atlas, console: Console) -> None:
         _say(console, said + others[0])
 
 
-def _lines(row: Row, unit: str) -> list[list[str | Text]]:
+def _lines(row: Row, unit: str, narrow: bool) -> list[list[str | Text]]:
     """The lines of one innovation: one for each measurement, or one that says there is none."""
     first: list[str | Text] = [Text(words.plain(row.name, 40)), published(row, "claimed"), published(row, "later")]
     if not row.ours:
         return [[*first, Text(lacking(row), style="dim"), "", "", "", ""]]
     out: list[list[str | Text]] = []
     for one in row.ours:
-        cells: list[str | Text] = [measured_gain(one), scale(one).removesuffix(f" {unit}")]
-        cells += [Text(verdict(one), style=_TONES[one.level]), f"{one.runs}", words.plain(one.study, 24)]
+        at, said = scale(one).removesuffix(f" {unit}"), verdict(one)
+        if narrow:
+            at, said = at.replace(" ", "\n"), said.replace(", ", ",\n")
+        cells: list[str | Text] = [measured_gain(one), at, Text(said, style=_TONES[one.level])]
+        cells += [f"{one.runs}", words.plain(one.study, 24)]
         out.append([*(["", "", ""] if out else first), *cells])
     return out
 

@@ -62,6 +62,7 @@ def atlas_data(found: Atlas) -> dict[str, Any]:
     place = {id(link.portable): k for k, link in enumerate(found.links)}
     return {
         "names": NAMES,
+        "command": words.plain(found.command, 1000),
         "rows": [
             {
                 "name": words.plain(row.name, 60),

@@ -93,11 +93,20 @@ def _context(found: Atlas, shelf: Shelf, report: Finder) -> dict[str, Any]:
         "twins": [_measured(t, report) | {"holds": _holds(t)} for t in found.twins],
         "holding": sum(map(_holds, found.twins)),
         "data": data,
+        "asked": _asked(data),
         "figures": figures,
         "rows": [_line(r, k) for k, r in enumerate(found.rows)],
         "items": [_item(r, k, report) for k, r in enumerate(found.rows)],
         "cards": [words.plain(c, 300) for c in found.cards],
     }
+
+
+def _asked(data: Mapping[str, Any]) -> str:
+    """The command that answers what the page shows first."""
+    if not data["scales"]:
+        return str(data["command"])
+    first: Scale = data["scales"][0]
+    return f"{data['command']} --at {10**first.start:.3g} --resource {first.key}"
 
 
 def _figures(found: Atlas, scales: list[Scale], shelf: Shelf) -> dict[str, Any] | None:

@@ -88,6 +88,11 @@ def print_look(found: Progress, console: Console) -> None:
     console.print(view(found, None, console.width, WHOLE))
 
 
+def _cell(value: object) -> str:
+    """A value as a study file spells it; empty for none."""
+    return "" if value is None else escape(str(value).lower() if isinstance(value, bool) else str(value))
+
+
 def print_list(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Rows of `isoloss list` as a table."""
     if not rows:
@@ -99,5 +104,5 @@ def print_list(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     for column in columns:
         table.add_column(column, no_wrap=column == "name", overflow="fold")
     for row in ({c: r[c] for c in columns} for r in rows):
-        table.add_row(*("" if v is None else escape(str(v)) for v in row.values()))
+        table.add_row(*(_cell(v) for v in row.values()))
     console.print(table)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,13 @@ def build_atlas(source: Source, cards: Mapping[str, dict[str, Any]]) -> Built:
     """The atlas over the cards of the ledger's studies (by study id) and those of the results folder."""
     from isoloss.evidence.cards import FiledCard, checked
     from isoloss.report.atlas_page import render_atlas_page
-    from isoloss.verbs.atlas import atlas_of, filed_cards
+    from isoloss.verbs.atlas import atlas_of, command, filed_cards
 
     try:
         mine = [FiledCard(f"ledger: {c['study']}", checked(c, c["study"])) for c in cards.values()]
         others = [c for c in filed_cards(source.results) if not c.card.study_id or c.card.study_id not in cards]
         ids = {f.file: f.card.study_id for f in mine}
-        found = atlas_of([*mine, *others])
+        found = replace(atlas_of([*mine, *others]), command=command(None, source.results, source.ledger))
         return _built(
             render_atlas_page(found, lambda one: f"/study/{ids[one.card]}/report" if one.card in ids else None)
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.errors import IsolossError, TableError, UnknownNameError
+from isoloss.errors import IsolossError, TableError, UnknownNameError, without_credentials
 
 if TYPE_CHECKING:  # imported where used, so that `import isoloss` stays instant
     from isoloss.evidence.cards import CardComparison, FiledCard
@@ -105,7 +106,8 @@ class Atlas:
     """Every innovation of a field, those measured first; `twins`: the A/A comparisons of the field's studies, and of
     others that measured one of its innovations.
 
-    `links`: every comparison that a budget can be carried along; `setting`: the budget that was asked for.
+    `links`: every comparison that a budget can be carried along; `setting`: the budget that was asked for; `command`:
+    what answers the same on a terminal, up to the budget.
     """
 
     field: str
@@ -115,6 +117,7 @@ class Atlas:
     notes: tuple[str, ...]
     links: tuple[Link, ...] = ()
     setting: Setting | None = None
+    command: str = ""
 
     @property
     def measured(self) -> tuple[Row, ...]:
@@ -150,8 +153,15 @@ def atlas(
             f"Nothing measured: no {results or RESULTS}/*/card.json. `isoloss run STUDY.toml` writes a card beside its "
             "page; then isoloss atlas --results reports."
         )
-    whole = atlas_of(found, field, notes)
+    whole = replace(atlas_of(found, field, notes), command=command(field, results, ledger))
     return whole if at is None else stand(whole, at, reference, resource)
+
+
+def command(field: str | None, results: str | os.PathLike[str] | None = None, ledger: str | None = None) -> str:
+    """The command that reads this atlas; of a ledger's URL without its password."""
+    flags = {"--field": field or "all", "--results": results, "--ledger": ledger and without_credentials(ledger)}
+    given = [word for flag, value in flags.items() if value is not None for word in (flag, os.fspath(value))]
+    return shlex.join(["isoloss", "atlas", *given])
 
 
 def atlas_of(found: Sequence[FiledCard], field: str | None = None, notes: Sequence[str] = ()) -> Atlas:
@@ -185,7 +195,15 @@ def atlas_of(found: Sequence[FiledCard], field: str | None = None, notes: Sequen
     shown = {one.study_id for row in rows for one in row.ours}
     twins = tuple(t for t in checks.values() if field in (None, t.task.partition("/")[0]) or t.study_id in shown)
     links = tuple(link for f in found for link in _links(f))
-    return Atlas(field or "every field", tuple(rows), twins, tuple(f.file for f in found), tuple(notes), links)
+    return Atlas(
+        field or "every field",
+        tuple(rows),
+        twins,
+        tuple(f.file for f in found),
+        tuple(notes),
+        links,
+        command=command(field),
+    )
 
 
 def stand(found: Atlas, at: float, reference: str = "old", resource: str = "train_flops") -> Atlas:
@@ -235,7 +253,7 @@ def atlas_json(found: Atlas) -> dict[str, Any]:
     lean = [replace(row, ours=tuple(replace(m, portable=None) for m in row.ours)) for row in found.rows]
     twins = tuple(replace(t, portable=None) for t in found.twins)
     answer: dict[str, Any] = to_json(replace(found, rows=tuple(lean), twins=twins, links=()))
-    del answer["links"]
+    del answer["links"], answer["command"]
     for row in answer["rows"]:
         row["measured"] = bool(row["ours"])
     for one in [*answer["twins"], *(m for row in answer["rows"] for m in row["ours"])]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.cache import cache_folder
-from isoloss.errors import LedgerError, UnknownNameError
+from isoloss.errors import LedgerError, UnknownNameError, and_more
 from isoloss.verbs.studies import ledger_url
 
 Told = Callable[[str, int, int], None]
@@ -57,7 +57,7 @@ def import_bundles(
     for one in opened:
         found = list(faults(one, lambda d, w: told("checking runs", d, w)))
         if found:
-            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            more = and_more(len(found))
             said = f"{found[0]['kind']} {found[0]['id']}: {found[0]['fault']}{more}"
             raise BundleError(one.path, said, f"nothing was taken in; all of them: isoloss verify {one.path}")
     store = Ledger(ledger_url(ledger))

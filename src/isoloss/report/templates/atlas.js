@@ -3,7 +3,7 @@
 (async () => {
   const form = document.getElementById("setting");
   if (!form) return;
-  const { rows, links, scales, names } = (await page.data).atlas;
+  const { rows, links, scales, names, command } = (await page.data).atlas;
   const { times, span, amount } = numbers;
   const table = document.getElementById("atlas-table"), body = table.tBodies[0], lines = [...body.rows];
   const field = (name) => form.elements[name], at = (id) => document.getElementById(id);
@@ -104,7 +104,7 @@
     const parts = [[count("measured"), "measured"], [count("extrapolated"), "extrapolated"], [count("withheld"), "withheld, being more than two decades from any run"]];
     const middle = gains.length ? Math.sqrt(gains[(gains.length - 1) >> 1] * gains[gains.length >> 1]) : null;
     const top = found.findIndex((s) => s?.rank === 1);
-    at("moving").textContent = `At ${told} of ${scale.title}: ${parts.filter(([n]) => n).map(([n, w]) => `${n} ${w}`).join(", ") || "nothing is known"}.` +
+    at("moving").textContent = `At ${told}${scale.title === scale.unit ? "" : ` of ${scale.title}`}: ${parts.filter(([n]) => n).map(([n, w]) => `${n} ${w}`).join(", ") || "nothing is known"}.` +
       (gains.length ? ` The median gain is ${times(middle)}; the largest, ${times(found[top].gain)}, is ${rows[top].name}.` : "");
   };
 
@@ -167,9 +167,10 @@
 
   let waiting = 0;
   const soon = () => { waiting ||= requestAnimationFrame(() => { waiting = 0; draw(); }); };
+  const quoted = (word) => (/^[\w.+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`);
   const keep = () => {
     const spent = Number(budget.toPrecision(3)).toExponential().replace("+", ""), reference = field("reference").value.replace(/^arm:/, "");
-    at("command").textContent = `isoloss atlas --at ${spent} --reference ${reference}${scaleOf() === scales[0] ? "" : ` --resource ${scaleOf().key}`}`;
+    at("command").textContent = `${command} --at ${spent} --reference ${quoted(reference)} --resource ${quoted(scaleOf().key)}`;
   };
   field("budget").addEventListener("input", soon);
   addEventListener("resize", soon);
