@@ -12,7 +12,7 @@ from isoloss.gains.standings import REGIONS
 from isoloss.report import words
 from isoloss.verbs.atlas import Atlas, Measured, Row
 
-_WIDEST = 100
+_WIDEST = 120
 _TONES = {"gain": "green", "loss": "red", "none": "", "unknown": "yellow"}
 UNMEASURED = "not measured"
 _NAME = 22  # columns of the longest name of an innovation that ships
