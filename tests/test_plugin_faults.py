@@ -116,6 +116,18 @@ def test_an_arm_whose_trials_all_crash_is_not_reported_while_the_others_are(ridg
     assert "learning rate" not in shown and "ridge-again: the best value lies at the edge" not in shown
 
 
+def test_a_study_whose_plug_in_was_mended_wants_only_the_mended_ones_runs(ridge, tmp_path):
+    ledger = str(tmp_path / "runs.sqlite")
+    spoil(ridge, SOLVE, "        raise RuntimeError('not yet')\n" + SOLVE)
+    api.run(ridge, ledger=ledger, workers=1, out=tmp_path / "out")
+    assert api.status(ledger=ledger)[0]["runs"]["failed"]
+    spoil(ridge, "        raise RuntimeError('not yet')\n", "")
+    api.run(ridge, ledger=ledger, workers=1, out=tmp_path / "out")
+    (row,) = api.status(ledger=ledger)
+    assert {status for status, runs in row["runs"].items() if runs} == {"finished"}
+    assert row["runs"]["finished"] >= 3 * 2 * 3 + 3 * 2 * 3  # trials and reports of two arms at three rungs
+
+
 def test_a_registration_that_lacks_its_version_names_file_and_line(ridge):
     line = spoil(ridge, '@algorithm("test/ridge", version=1,', '@algorithm("test/ridge",')
     with pytest.raises(StudyError, match=rf"ridge\.py: .*'version' \(ridge\.py:{line}\); mend the file"):

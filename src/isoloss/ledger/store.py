@@ -54,8 +54,8 @@ class Ledger:
     def open_study(self, study: Study, text: str, path: str) -> None:
         """File the study itself; queue again what failed (divergence is a result and is kept).
 
-        A trial that failed may change which one is chosen, so later rounds are forgotten and proposed anew; their
-        runs stay in the ledger.
+        A trial that failed may change which one is chosen, so later rounds are forgotten and proposed anew, as is what
+        failed: of a plug-in that was mended since, other runs are wanted. The runs stay in the ledger.
         """
         from isoloss.ledger.records import plain_text
 
@@ -71,6 +71,8 @@ class Ledger:
                 first = min(row.round for row in failed)
                 db.execute(m.delete().where(m.c.study_id == study.study_id, m.c.round > first))
                 ids = [row.run_id for row in failed]
+                for batch in batches(ids):
+                    db.execute(m.delete().where(m.c.study_id == study.study_id, m.c.run_id.in_(batch)))
                 moved = move(db, ids, ("failed",), "queued", {**NO_RECORD, "owner": None, "attempts": 0})
                 for batch in batches(moved):
                     db.execute(schema.notes.delete().where(schema.notes.c.run_id.in_(batch)))
