@@ -19,7 +19,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from isoloss import api
-from isoloss.errors import StudyError, UnknownNameError
+from isoloss.errors import LedgerError, StudyError, UnknownNameError
 from isoloss.ledger.pace import Pace
 from isoloss.ledger.progress import Count, Driver, Progress
 from isoloss.ledger.status import ENDED, OPEN
@@ -65,7 +65,14 @@ def test_a_study_whose_driver_was_killed_is_called_stopped(ridge, tmp_path):
     url = str(tmp_path / "l.sqlite")
     driver = isoloss("run", slow(ridge, 0.3), "--ledger", url, "--out", tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not Path(url).exists() or not api.status(ledger=url) or not api.look(ledger=url).progress.drivers:
+
+    def at_work():
+        try:
+            return bool(api.status(ledger=url) and api.look(ledger=url).progress.drivers)
+        except LedgerError:  # its file is there before what it holds
+            return False
+
+    while not at_work():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert api.look(ridge, ledger=url).progress.state == "running"
