@@ -265,31 +265,23 @@ def test_a_plug_in_of_one_file_is_trained_at_the_price_it_states():
     assert outcome.resources["unique_examples"].value == seen
 
 
-def test_the_algorithm_of_the_documentation_works_as_printed(tmp_path):
-    text = (ROOT / "docs" / "vision.md").read_text(encoding="utf-8")
-    path = tmp_path / "fewer.py"
-    path.write_text(text.split("```python\n")[1].split("```")[0], encoding="utf-8")
-    load_plugin(path)
-    _, outcome, formula = smoke_run("mine/linear", ("validation",))
-    assert outcome.qualities["validation"] < 0.5
-    assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.01)
+def as_printed(folder, page, name):
+    """Load the plug-in that a page of the documentation calls `name`, as it stands there."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").split(f"`{name}`", 1)[1]
+    (folder / name).write_text(text.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    load_plugin(folder / name)
 
 
-def test_another_training_works_as_the_documentation_prints_it(tmp_path):
-    text = (ROOT / "docs" / "vision.md").read_text(encoding="utf-8")
-    path = tmp_path / "smoothed.py"
-    path.write_text(text.split("`smoothed.py`:\n\n```python\n")[1].split("```")[0], encoding="utf-8")
-    load_plugin(path)
-    _, outcome, formula = smoke_run("mine/smoothed", ("validation",))
-    assert outcome.qualities["validation"] < 0.3
+@pytest.mark.parametrize("name,algorithm,error", [("fewer.py", "linear", 0.5), ("smoothed.py", "smoothed", 0.3)])
+def test_the_networks_of_the_documentation_work_as_printed(tmp_path, name, algorithm, error):
+    as_printed(tmp_path, "vision.md", name)
+    _, outcome, formula = smoke_run(f"mine/{algorithm}", ("validation",))
+    assert outcome.qualities["validation"] < error
     assert outcome.resources["train_flops"].value == pytest.approx(formula, rel=0.01)
 
 
 def test_the_algorithm_without_gradients_works_as_printed(tmp_path):
-    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    path = tmp_path / "knn.py"
-    path.write_text(text.split("`knn.py`, whole")[1].split("```python\n")[1].split("```")[0], encoding="utf-8")
-    load_plugin(path)
+    as_printed(tmp_path, "extending.md", "knn.py")
     spec, outcome, formula = smoke_run("mine/knn", ("validation", "test"))
     assert outcome.status == "finished" and set(outcome.qualities) == {"validation", "test"}
     assert outcome.qualities["validation"] < 0.1

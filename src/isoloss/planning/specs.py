@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import sys
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from isoloss.algorithms import Algorithm, Rung, algorithms
 from isoloss.algorithms.innovation import change, innovations
-from isoloss.blame import line_of
+from isoloss.blame import blamed, line_of
 from isoloss.errors import IsolossError, StudyError
 from isoloss.planning.plan import PlannedRun
-from isoloss.registry import loaded
+from isoloss.registry import loaded, plugin_files
 from isoloss.runs import Drop, Purpose, RunSpec, StepRule
 from isoloss.study import Number, Study
 from isoloss.tasks import Task, tasks
@@ -77,18 +75,16 @@ def planned(study: Study, arm: str, rung: float, values: Values, seed: int, purp
 
 
 def _price(name: str, algorithm: Algorithm, task: Task, choices: Any) -> float:
-    """Training FLOPs by the algorithm's formula. Raises `StudyError` where a plug-in's can't be used: the line that
-    fails may be one of this package."""
+    """Training FLOPs by the algorithm's formula. Raises `StudyError` where a plug-in's can't be used though no line of
+    the plug-in fails, as where it returns nothing."""
     try:
         return float(algorithm.train_flops(task, choices))
     except Exception as error:
-        if isinstance(error, IsolossError) or not algorithms.code(name):
+        if isinstance(error, IsolossError) or not algorithms.code(name) or line_of(error, plugin_files()):
             raise
-        file = Path(str(sys.modules[type(algorithm).__module__].__file__))
-        if line_of(error, [file]):
-            raise
-        what = f"its training FLOPs can't be worked out ({type(error).__name__}: {error})"
-        raise StudyError(f"algorithm '{name}'", what, f"mend train_flops or step_flops in {file.name}") from error
+        said = blamed(error, plugin_files(), type(algorithm).__module__)
+        what = f"its training FLOPs can't be worked out: {said}"
+        raise StudyError(f"algorithm '{name}'", what, "mend its train_flops or step_flops") from error
 
 
 def middle(study: Study, arm: str) -> Values:
